@@ -1,0 +1,2 @@
+//! A small contract backend to try the gateway with
+fn main() {}

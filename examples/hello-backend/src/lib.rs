@@ -1,0 +1,1 @@
+//! The smallest backend adapter: it greets

@@ -1,0 +1,1 @@
+//! Audit exporter: one JSON line per record on standard output

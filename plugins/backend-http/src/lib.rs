@@ -1,0 +1,1 @@
+//! Backend adapter for HTTP apps that expose one JSON endpoint

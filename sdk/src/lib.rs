@@ -1,0 +1,1 @@
+//! Write Cortex Gateway plugins: a trait and one export line per kind

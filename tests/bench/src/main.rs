@@ -1,0 +1,2 @@
+//! Load generator, fast backend and raw hyper proxy for comparison
+fn main() {}

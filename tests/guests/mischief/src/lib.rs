@@ -1,0 +1,1 @@
+//! A backend adapter that misbehaves on request, for tests
