@@ -1,1 +1,21 @@
+//! The Cortex Gateway host: one MCP server in front of many backends.
+//!
+//! Modules in reading order; each imports only from those above it.
 
+pub mod types;
+
+pub mod config;
+pub mod mcp;
+pub mod outbound;
+
+pub mod plugin;
+
+pub mod audit;
+pub mod catalog;
+
+pub mod pipeline;
+pub mod server;
+
+pub mod app;
+pub mod cli;
+pub mod telemetry;

@@ -1,0 +1,166 @@
+//! Wiring: configuration, plugins, catalog, server, and the order in which they stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::audit;
+use crate::catalog::{Catalog, Source};
+use crate::config::Config;
+use crate::outbound::Client;
+use crate::pipeline::{Gateway, Origins, Route};
+use crate::plugin::{Backend, Plugins, Runtime};
+use crate::server::{self, Listener};
+
+/// Requests that are served at one time; more are told to come back.
+const MAX_REQUESTS: usize = 2_048;
+/// Longest the last audit records may take when the gateway stops.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    for note in &config.notes {
+        warn!("{note}");
+    }
+    // First of all: whoever waits for the components to compile should not learn only then
+    // that the port is taken.
+    let listener = Listener::bind(config.listen).await?;
+
+    let client = Client::new()?;
+    let runtime = Runtime::new(&config.plugins, &config.data_dir.join("compiled"), client)?;
+    let dir = &config.plugins.dir;
+    let plugins = Plugins::load(&runtime, dir).await.with_context(|| {
+        format!(
+            "cannot read the plugin directory `{}`\nhint: set CORTEX_PLUGIN_DIR, or make the directory and put \
+             backend-http.wasm, policy-scopes.wasm and audit-stdout.wasm into it",
+            dir.display()
+        )
+    })?;
+    say_what_is_missing(&plugins);
+
+    let routes = routes(&config, &plugins);
+    let (queue, delivery) =
+        audit::start(plugins.exporters.clone()).context("cannot start the audit delivery")?;
+    let gateway = Arc::new(Gateway {
+        origins: Origins::new(&config),
+        catalog: Catalog::new(routes.keys()),
+        audit: queue,
+        audit_key: config.audit_hash_key.clone(),
+        room: Semaphore::new(MAX_REQUESTS),
+        plugins,
+        routes,
+        config,
+    });
+    let refreshing: Vec<_> = sources(&gateway)
+        .into_iter()
+        .map(|source| spawn_refresh(&gateway, source))
+        .collect();
+
+    info!("listening on http://{}/mcp", listener.address()?);
+    if gateway.config.dev_bypass.is_some() {
+        warn!(
+            "the dev bypass is on: whoever knows CORTEX_DEV_BYPASS_TOKEN on this machine is `dev:local`"
+        );
+    }
+    server::serve(Arc::clone(&gateway), listener, stop).await;
+
+    for task in &refreshing {
+        task.abort();
+    }
+    for task in refreshing {
+        // Cancelled, which is what was asked for.
+        let _ = task.await;
+    }
+    // The queue ends with the last owner of the gateway, and the delivery with the queue.
+    drop(gateway);
+    delivery.finish(LAST_RECORDS).await;
+    info!("stopped");
+    Ok(())
+}
+
+fn routes(config: &Config, plugins: &Plugins) -> BTreeMap<crate::types::BackendId, Route> {
+    config
+        .backends
+        .iter()
+        .map(|backend| {
+            let adapter = plugins
+                .adapters
+                .get(&backend.adapter)
+                .cloned()
+                .ok_or_else(|| backend.adapter.to_string());
+            (
+                backend.id.clone(),
+                Route {
+                    backend: Arc::new(Backend::new(backend)),
+                    adapter,
+                },
+            )
+        })
+        .collect()
+}
+
+fn sources(gateway: &Gateway) -> Vec<Source> {
+    gateway
+        .routes
+        .values()
+        .map(|route| Source {
+            backend: Arc::clone(&route.backend),
+            adapter: route.adapter.clone(),
+        })
+        .collect()
+}
+
+fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHandle<()> {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move {
+        let every = Duration::from_secs(gateway.config.refresh_seconds);
+        gateway
+            .catalog
+            .keep_fresh(source, gateway.config.technical_token.clone(), every)
+            .await;
+    })
+}
+
+fn say_what_is_missing(plugins: &Plugins) {
+    if plugins.policies.is_empty() {
+        warn!(
+            "no scope policy is loaded: nothing is allowed; hint: put policy-scopes.wasm into CORTEX_PLUGIN_DIR"
+        );
+    }
+    if plugins.exporters.is_empty() {
+        warn!(
+            "no audit exporter is loaded: audit records go to this log; hint: put audit-stdout.wasm into CORTEX_PLUGIN_DIR"
+        );
+    }
+}
+
+/// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            warn!("stopping at once");
+            std::process::exit(130);
+        });
+    })
+}

@@ -1,0 +1,166 @@
+//! The way of audit records from a finished request to the exporters.
+//!
+//! A request reserves its place in the bounded queue before it is served, so that its record
+//! always finds room; when the queue is full, requests are refused rather than left unrecorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tracing::{error, info, warn};
+
+use crate::plugin::{AuditRecord, Exporter};
+
+/// Records that wait for exporters at most.
+const QUEUE: usize = 10_000;
+/// Records in one batch at most.
+const BATCH: usize = 256;
+/// Longest wait between two tries.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// The queue is full: exporters are slow or down.
+#[derive(Debug, Error)]
+#[error("the audit queue is full")]
+pub struct Full;
+
+/// A place in the queue, held for one record.
+pub struct Place(OwnedPermit<String>);
+
+impl Place {
+    /// Puts the record (one JSON object) into its place.
+    pub fn fill(self, record: String) {
+        self.0.send(record);
+    }
+}
+
+/// The queue in front of the exporters.
+pub struct Queue(mpsc::Sender<String>);
+
+impl Queue {
+    /// Reserves a place.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn reserve(&self) -> Result<Place, Full> {
+        self.0
+            .clone()
+            .try_reserve_owned()
+            .map(Place)
+            .map_err(|_| Full)
+    }
+}
+
+/// The thread that serves the exporters.
+pub struct Delivery {
+    thread: std::thread::JoinHandle<()>,
+    hurry: tokio::sync::watch::Sender<bool>,
+}
+
+impl Delivery {
+    /// Waits until everything in the queue is delivered. The queue must have been dropped.
+    pub async fn finish(self, limit: Duration) {
+        // From now on a failing exporter is not waited for any longer than `limit`.
+        let hurry = self.hurry;
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            hurry.send_replace(true);
+            // Dropped only after the delivery has seen it.
+            tokio::time::sleep(limit).await;
+        });
+        if tokio::task::spawn_blocking(move || self.thread.join())
+            .await
+            .is_err()
+        {
+            error!("the audit delivery ended badly");
+        }
+        timer.abort();
+    }
+}
+
+/// Starts the delivery to these exporters, in order, on a thread of its own: an exporter that
+/// blocks on standard output must not hold up requests.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(exporters: Vec<Arc<Exporter>>) -> std::io::Result<(Queue, Delivery)> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (hurry, hurried) = tokio::sync::watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name("audit".to_owned())
+        .spawn(move || runtime.block_on(deliver(receiver, exporters, hurried)))?;
+    Ok((Queue(sender), Delivery { thread, hurry }))
+}
+
+async fn deliver(
+    mut receiver: mpsc::Receiver<String>,
+    exporters: Vec<Arc<Exporter>>,
+    hurried: tokio::sync::watch::Receiver<bool>,
+) {
+    let mut sequence = 0;
+    let mut waiting = Vec::with_capacity(BATCH);
+    while receiver.recv_many(&mut waiting, BATCH).await > 0 {
+        let records: Vec<AuditRecord> = waiting
+            .drain(..)
+            .map(|json| {
+                sequence += 1;
+                AuditRecord { sequence, json }
+            })
+            .collect();
+        if exporters.is_empty() {
+            // Without an exporter the log is the last place where a record can be found.
+            for record in &records {
+                info!(audit.sequence = record.sequence, "audit: {}", record.json);
+            }
+        }
+        for exporter in &exporters {
+            hand_over(exporter, &records, &hurried).await;
+        }
+    }
+}
+
+/// Offers a batch until all of it is taken.
+async fn hand_over(
+    exporter: &Exporter,
+    records: &[AuditRecord],
+    hurried: &tokio::sync::watch::Receiver<bool>,
+) {
+    let mut rest = records;
+    let mut backoff = Duration::from_millis(50);
+    let mut failing = false;
+    while !rest.is_empty() {
+        match exporter.export(rest).await {
+            Ok(taken) if taken > 0 => {
+                rest = rest.get(taken..).unwrap_or_default();
+                backoff = Duration::from_millis(50);
+                if std::mem::take(&mut failing) {
+                    info!(plugin.name = %exporter.name, "audit records are taken again");
+                }
+                continue;
+            }
+            Ok(_) => {
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(plugin.name = %exporter.name, "audit records are not taken; they are kept and offered again");
+                }
+            }
+            Err(fault) => {
+                if !std::mem::replace(&mut failing, true) {
+                    let hint = fault.cause.hint();
+                    warn!("audit records are kept and offered again: {fault}; hint: {hint}");
+                }
+            }
+        }
+        if *hurried.borrow() {
+            error!(plugin.name = %exporter.name, "stopping with {} audit records not taken; they follow", rest.len());
+            for record in rest {
+                error!(audit.sequence = record.sequence, "audit: {}", record.json);
+            }
+            return;
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(MAX_BACKOFF);
+    }
+}

@@ -1,0 +1,294 @@
+//! Configuration: read once at start from the environment, complete and immutable after.
+//!
+//! Every wrong value is reported, all of them together, each with its variable, what it held
+//! (secrets never) and what was expected.
+
+mod backends;
+mod plugins;
+mod vars;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::types::{ScopeSet, Secret};
+
+pub use backends::BackendConfig;
+pub use plugins::{InstanceMode, PluginConfig};
+use vars::Vars;
+pub use vars::{Problem, Problems};
+
+/// What kind of place this gateway runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Localhost origins and the dev bypass may be used.
+    Development,
+    /// They may not.
+    Production,
+}
+
+/// The dev bypass: a local developer without an authorization server.
+#[derive(Clone, Debug)]
+pub struct DevBypass {
+    /// What the header `X-Dev-Mode` must hold.
+    pub token: Secret,
+    /// Scopes it grants.
+    pub scopes: ScopeSet,
+    /// Role it grants.
+    pub role: String,
+}
+
+/// Everything the gateway was told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the public listener.
+    pub listen: SocketAddr,
+    /// Development or production.
+    pub mode: Mode,
+    /// The resource URI (RFC 8707), under which clients know `/mcp`.
+    pub canonical_uri: Url,
+    /// Authorization server that clients are sent to, if one is configured.
+    pub oauth_issuer: Option<String>,
+    /// MCP `serverInfo.name`.
+    pub server_name: String,
+    /// Exact origins and `*.suffix` patterns that browsers may call from.
+    pub allowed_origins: Vec<String>,
+    /// Largest accepted request body, in bytes.
+    pub max_body_bytes: usize,
+    /// The dev bypass, if it is on.
+    pub dev_bypass: Option<DevBypass>,
+    /// Presented to backends for catalog methods.
+    pub technical_token: Option<Secret>,
+    /// Configured backends, in the order given.
+    pub backends: Vec<BackendConfig>,
+    /// Seconds between two refreshes of a backend's catalog.
+    pub refresh_seconds: u64,
+    /// Where components are found and what they may use.
+    pub plugins: PluginConfig,
+    /// Where the gateway keeps its files.
+    pub data_dir: PathBuf,
+    /// Keys the hashes in audit records, when set.
+    pub audit_hash_key: Option<Secret>,
+    /// Things worth a line at start that are not errors.
+    pub notes: Vec<String>,
+}
+
+/// Variables of the public interface that this version does not act on yet. Setting one is
+/// noted at start: silence would look like obedience.
+const NOT_YET: &[&str] = &[
+    "OAUTH_JWKS_URL",
+    "OAUTH_AUDIENCE",
+    "OAUTH_REQUIRED_SCOPES",
+    "OAUTH_INTROSPECT_URL",
+    "CORTEX_MCP_SERVERS",
+    "CORTEX_TICKET_BACKENDS",
+    "CORTEX_TICKET_WEBHOOK_URL",
+    "CORTEX_RATE_LIMIT_PER_MINUTE",
+    "CORTEX_REQUIRED_POOL",
+    "CORTEX_TOOL_INTEGRITY_MODE",
+    "CORTEX_TOOL_BASELINE_FILE",
+    "CORTEX_ADMIN_SECRET",
+    "CORTEX_VAULT_KEY",
+    "CORTEX_DATABASE_URL",
+    "CORTEX_REDIS_URL",
+    "CRON_SECRET",
+];
+
+impl Config {
+    /// Reads the configuration from the process environment.
+    ///
+    /// # Errors
+    /// All wrong values together.
+    pub fn from_env() -> Result<Self, Problems> {
+        Self::read(&|name| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()))
+    }
+
+    /// Reads the configuration from any source of variables.
+    ///
+    /// # Errors
+    /// All wrong values together.
+    pub fn read(source: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let mut vars = Vars::new(source);
+
+        let mode = vars.choice(
+            "CORTEX_ENV",
+            &[
+                ("development", Mode::Development),
+                ("production", Mode::Production),
+            ],
+            Mode::Development,
+        );
+        let listen = listen(&mut vars);
+        let canonical_uri = canonical_uri(&mut vars, mode, listen);
+        let dev_bypass = dev_bypass(&mut vars, mode);
+        let oauth_issuer = vars.text("OAUTH_ISSUER");
+        if dev_bypass.is_none() {
+            vars.wrong(
+                "CORTEX_DEV_BYPASS_TOKEN",
+                None,
+                if mode == Mode::Production {
+                    "this version authenticates callers by the dev bypass only, which production turns off: \
+                     it cannot serve CORTEX_ENV=production yet"
+                } else {
+                    "set it to a long random value: this version authenticates callers by the dev bypass only"
+                },
+            );
+        }
+        let backends = backends::read(&mut vars);
+        let technical_token = vars.secret("CORTEX_TECHNICAL_TOKEN");
+        if technical_token.is_none() && !backends.is_empty() {
+            vars.wrong(
+                "CORTEX_TECHNICAL_TOKEN",
+                None,
+                "required with CORTEX_BACKENDS: the token that backends accept for catalog methods",
+            );
+        }
+        let config = Self {
+            listen,
+            mode,
+            canonical_uri,
+            oauth_issuer,
+            server_name: vars
+                .text("CORTEX_SERVER_NAME")
+                .unwrap_or_else(|| "cortex-gateway".to_owned()),
+            allowed_origins: allowed_origins(&mut vars),
+            max_body_bytes: vars.number(
+                "CORTEX_MAX_BODY_BYTES",
+                1024 * 1024,
+                1024..=256 * 1024 * 1024,
+            ),
+            dev_bypass,
+            technical_token,
+            backends,
+            refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
+            plugins: plugins::read(&mut vars),
+            data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
+            audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
+            notes: Vec::new(),
+        };
+        for name in NOT_YET {
+            if vars.text(name).is_some() {
+                vars.note(format!(
+                    "{name} is set, but this version does not act on it yet"
+                ));
+            }
+        }
+        vars.finish().map(|notes| Self { notes, ..config })
+    }
+}
+
+fn listen(vars: &mut Vars<'_>) -> SocketAddr {
+    const DEFAULT: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3213);
+    if let Some(text) = vars.text("CORTEX_LISTEN") {
+        return text.parse().unwrap_or_else(|_| {
+            vars.wrong(
+                "CORTEX_LISTEN",
+                Some(&text),
+                "expected an address and a port, such as `127.0.0.1:3213`",
+            );
+            DEFAULT
+        });
+    }
+    if let Some(text) = vars.text("PORT") {
+        return match text.parse() {
+            Ok(port) => SocketAddr::new(DEFAULT.ip(), port),
+            Err(_) => {
+                vars.wrong("PORT", Some(&text), "expected a port number, 0 to 65535");
+                DEFAULT
+            }
+        };
+    }
+    DEFAULT
+}
+
+fn canonical_uri(vars: &mut Vars<'_>, mode: Mode, listen: SocketAddr) -> Url {
+    // With a port other than the default, `localhost:3213` would name somebody else.
+    let default = format!("http://localhost:{}/mcp", listen.port());
+    let given = vars.text("CORTEX_CANONICAL_URI");
+    if given.is_none() && mode == Mode::Production {
+        vars.wrong(
+            "CORTEX_CANONICAL_URI",
+            None,
+            "required in production: the public URL of /mcp",
+        );
+    }
+    let text = given.unwrap_or(default);
+    match Url::parse(&text) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.fragment().is_none()
+                && url.has_host() =>
+        {
+            url
+        }
+        _ => {
+            vars.wrong(
+                "CORTEX_CANONICAL_URI",
+                Some(&text),
+                "expected an http or https URL without fragment, such as `https://mcp.example.com/mcp`",
+            );
+            fallback_uri()
+        }
+    }
+}
+
+/// Stands in for a URI that was reported as wrong; never served.
+#[expect(clippy::expect_used, reason = "a constant that is a URL")]
+fn fallback_uri() -> Url {
+    Url::parse("http://localhost:3213/mcp").expect("a constant URL")
+}
+
+fn dev_bypass(vars: &mut Vars<'_>, mode: Mode) -> Option<DevBypass> {
+    let token = vars.secret("CORTEX_DEV_BYPASS_TOKEN")?;
+    let scopes_text = vars.text("CORTEX_DEV_BYPASS_SCOPES").unwrap_or_default();
+    let scopes = scopes_text.parse().unwrap_or_else(|_| {
+        vars.wrong(
+            "CORTEX_DEV_BYPASS_SCOPES",
+            Some(&scopes_text),
+            "expected scopes separated by blanks",
+        );
+        ScopeSet::default()
+    });
+    let role = vars
+        .text("CORTEX_DEV_BYPASS_ROLE")
+        .unwrap_or_else(|| "admin".to_owned());
+    if mode == Mode::Production {
+        vars.note("CORTEX_DEV_BYPASS_TOKEN is ignored: CORTEX_ENV is production".to_owned());
+        return None;
+    }
+    Some(DevBypass {
+        token,
+        scopes,
+        role,
+    })
+}
+
+fn allowed_origins(vars: &mut Vars<'_>) -> Vec<String> {
+    let mut origins = Vec::new();
+    for entry in vars.list("CORTEX_ALLOWED_ORIGINS") {
+        let exact = Url::parse(&entry).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.origin().ascii_serialization() == entry.to_ascii_lowercase()
+        });
+        let suffix = entry.strip_prefix("*.").is_some_and(|s| {
+            !s.is_empty()
+                && s.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        });
+        if exact || suffix {
+            origins.push(entry.to_ascii_lowercase());
+        } else {
+            vars.wrong(
+                "CORTEX_ALLOWED_ORIGINS",
+                Some(&entry),
+                "expected origins such as `https://app.example.com` or `*.example.com`, separated by commas",
+            );
+        }
+    }
+    origins
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Where components are found and what one call of one may use.
+
+use std::path::PathBuf;
+
+use super::vars::Vars;
+
+/// How long an adapter's instance lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceMode {
+    /// A fresh instance for each call: nothing is ever left over for the next one.
+    Call,
+    /// An instance may be kept, and then only ever serves the same subject and backend again.
+    Subject,
+}
+
+/// Plugin directory, limits and instances.
+#[derive(Clone, Debug)]
+pub struct PluginConfig {
+    /// The drop directory.
+    pub dir: PathBuf,
+    /// How long adapter instances live.
+    pub instances: InstanceMode,
+    /// Largest linear memory of one instance, in bytes.
+    pub memory_bytes: usize,
+    /// Longest time a guest may compute in one call, in milliseconds. Waiting for a backend
+    /// does not count.
+    pub compute_ms: u64,
+    /// Most HTTP exchanges in one call.
+    pub max_exchanges: u32,
+    /// Largest response body and largest result, in bytes.
+    pub max_result_bytes: usize,
+    /// Most instances at one time, kept ones included.
+    pub max_instances: u32,
+    /// Most kept instances.
+    pub warm_instances: usize,
+    /// Seconds after which an unused kept instance is dropped.
+    pub warm_idle_seconds: u64,
+}
+
+pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
+    let max_instances = vars.number("CORTEX_PLUGIN_MAX_INSTANCES", 256, 8..=4096);
+    let warm_instances = vars.number("CORTEX_PLUGIN_WARM_INSTANCES", 64, 1..=2048);
+    if warm_instances > max_instances as usize / 2 {
+        vars.wrong(
+            "CORTEX_PLUGIN_WARM_INSTANCES",
+            Some(&warm_instances.to_string()),
+            "expected at most half of CORTEX_PLUGIN_MAX_INSTANCES, so that other callers find room",
+        );
+    }
+    PluginConfig {
+        dir: vars.path("CORTEX_PLUGIN_DIR", "./plugins.d"),
+        instances: vars.choice(
+            "CORTEX_PLUGIN_INSTANCES",
+            &[
+                ("call", InstanceMode::Call),
+                ("subject", InstanceMode::Subject),
+            ],
+            InstanceMode::Call,
+        ),
+        memory_bytes: vars.number("CORTEX_PLUGIN_MEMORY_MIB", 64, 2..=1024) * 1024 * 1024,
+        compute_ms: vars.number("CORTEX_PLUGIN_COMPUTE_MS", 2_000, 10..=60_000),
+        max_exchanges: vars.number("CORTEX_PLUGIN_MAX_EXCHANGES", 32, 1..=10_000),
+        max_result_bytes: vars.number(
+            "CORTEX_PLUGIN_MAX_RESULT_BYTES",
+            8 * 1024 * 1024,
+            1024..=256 * 1024 * 1024,
+        ),
+        max_instances,
+        warm_instances,
+        warm_idle_seconds: vars.number("CORTEX_PLUGIN_WARM_IDLE_SECONDS", 60, 1..=86_400),
+    }
+}

@@ -1,0 +1,7 @@
+//! MCP on the wire: JSON-RPC messages, protocol revisions, header rules. Does no I/O.
+
+pub mod header;
+pub mod json;
+pub mod jsonrpc;
+pub mod params;
+pub mod version;

@@ -1,0 +1,127 @@
+//! Parameters of the methods the gateway serves.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// `_meta` key of the protocol version (modern era).
+pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta` key of the client's capabilities (modern era).
+pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta` key of the client's name and version (modern era).
+pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// `_meta` key of the server's name and version in every modern result.
+pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// A request's `_meta`, member by member, values untouched.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Meta(pub BTreeMap<String, Box<RawValue>>);
+
+impl Meta {
+    /// A member that is a string.
+    pub fn text(&self, key: &str) -> Option<String> {
+        self.0
+            .get(key)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
+    /// Whether a member is an object.
+    pub fn has_object(&self, key: &str) -> bool {
+        self.0
+            .get(key)
+            .is_some_and(|raw| raw.get().starts_with('{'))
+    }
+
+    /// What the owner of a tool gets of it: everything but the members that were meant for
+    /// the gateway, which is the server of this hop.
+    pub fn for_backend(&self) -> String {
+        let kept: BTreeMap<_, _> = self
+            .0
+            .iter()
+            .filter(|(key, _)| {
+                !key.starts_with("io.modelcontextprotocol/") && *key != "progressToken"
+            })
+            .collect();
+        serde_json::to_string(&kept).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+/// The members of `params` that decide about routing; the rest is not looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Params {
+    /// `tools/call`, `prompts/get`.
+    pub name: Option<Box<RawValue>>,
+    /// `resources/read`.
+    pub uri: Option<Box<RawValue>>,
+    /// `tools/call`, `prompts/get`.
+    pub arguments: Option<Box<RawValue>>,
+    /// Lists.
+    pub cursor: Option<Box<RawValue>>,
+    /// `initialize`.
+    pub protocol_version: Option<Box<RawValue>>,
+    /// Every method.
+    #[serde(rename = "_meta")]
+    pub meta: Option<Box<RawValue>>,
+}
+
+impl Params {
+    /// Reads them from the raw parameters.
+    ///
+    /// # Errors
+    /// A text saying what is wrong, such as a duplicated member.
+    pub fn parse(raw: Option<&RawValue>) -> Result<Self, String> {
+        raw.map_or_else(
+            || Ok(Self::default()),
+            |raw| serde_json::from_str(raw.get()).map_err(|e| e.to_string()),
+        )
+    }
+
+    /// `_meta`, empty when absent.
+    ///
+    /// # Errors
+    /// A text saying what is wrong.
+    pub fn meta(&self) -> Result<Meta, String> {
+        match self.meta.as_deref() {
+            None => Ok(Meta::default()),
+            Some(raw) => {
+                serde_json::from_str(raw.get()).map_err(|_| "`_meta` must be an object".to_owned())
+            }
+        }
+    }
+}
+
+/// A raw value that is a string.
+pub fn text(raw: Option<&RawValue>) -> Option<String> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateways_own_meta_stays_with_the_gateway() {
+        let raw = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","progressToken":1,"app/x":{"y":1.0},"traceparent":"00-a"}}"#;
+        let raw = RawValue::from_string(raw.to_owned()).expect("JSON");
+        let meta = Params::parse(Some(&raw))
+            .and_then(|p| p.meta())
+            .expect("params");
+        assert_eq!(
+            meta.text(META_PROTOCOL_VERSION).as_deref(),
+            Some("2026-07-28")
+        );
+        assert_eq!(
+            meta.for_backend(),
+            r#"{"app/x":{"y":1.0},"traceparent":"00-a"}"#
+        );
+    }
+
+    #[test]
+    fn duplicated_members_are_refused() {
+        let raw = RawValue::from_string(r#"{"name":"a","name":"b"}"#.to_owned()).expect("JSON");
+        assert!(Params::parse(Some(&raw)).is_err());
+    }
+}

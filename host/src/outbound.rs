@@ -1,0 +1,167 @@
+//! The one HTTP client for requests out of the gateway. Knows nothing of plugins and tokens.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use thiserror::Error;
+
+/// Longest wait for a TCP connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an unused connection is kept.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+#[error("TLS cannot be set up")]
+pub struct NoTls(#[from] rustls::Error);
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// Nothing came in time; carries the limit in milliseconds.
+    #[error("no answer within {0} ms")]
+    Timeout(u32),
+    /// The answer is larger than this many bytes.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// No connection, or it broke. The reason names no address.
+    #[error("{0}")]
+    Connection(&'static str),
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Pooled connections to backends. Cheap to clone.
+#[derive(Clone)]
+pub struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Client {
+    /// A client that trusts the machine's certificate authorities. It follows no redirect and
+    /// uses no proxy.
+    ///
+    /// # Errors
+    /// [`NoTls`].
+    pub fn new() -> Result<Self, NoTls> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()?;
+        let tls = match tls.clone().with_native_roots() {
+            Ok(tls) => tls.with_no_client_auth(),
+            Err(error) => {
+                tracing::warn!(%error, "no certificate authorities found on this machine: https backends will fail");
+                tls.with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth()
+            }
+        };
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(connector);
+        Ok(Self(client))
+    }
+
+    /// Sends one request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+        max_body: usize,
+    ) -> Result<Answer, SendError> {
+        let exchange = async {
+            let answer = self
+                .0
+                .request(request.map(Full::new))
+                .await
+                .map_err(|error| {
+                    tracing::debug!(error = %chain(&error), "an exchange with a backend failed");
+                    SendError::Connection(if error.is_connect() {
+                        "no connection"
+                    } else {
+                        "the connection broke"
+                    })
+                })?;
+            let (parts, body) = answer.into_parts();
+            let body = read_bounded(body, max_body).await?;
+            Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            })
+        };
+        let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        tokio::time::timeout(timeout, exchange)
+            .await
+            .map_err(|_| SendError::Timeout(ms))?
+    }
+}
+
+/// Reads a body up to `max` bytes and not one more: a body that announces or sends more is
+/// given up at once, its connection with it.
+async fn read_bounded(mut body: hyper::body::Incoming, max: usize) -> Result<Bytes, SendError> {
+    use hyper::body::Body as _;
+    if body.size_hint().lower() > max as u64 {
+        return Err(SendError::TooLarge(max));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            SendError::Connection("the connection broke in the middle of the answer")
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let so_far = rest.len() + first.as_ref().map_or(0, Bytes::len);
+        if so_far + data.len() > max {
+            return Err(SendError::TooLarge(max));
+        }
+        // One frame is the usual case and is not copied.
+        match first.take() {
+            None if rest.is_empty() => first = Some(data),
+            None => rest.extend_from_slice(&data),
+            Some(begin) => {
+                rest.extend_from_slice(&begin);
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

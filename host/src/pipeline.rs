@@ -1,0 +1,114 @@
+//! The path of one MCP request, in the order an operator would explain it.
+//!
+//! Each stage takes what the stage before it proved and returns what it proved itself, so that
+//! none can be left out: a call needs a [`policy::Permit`], a permit needs an authenticated
+//! caller, and only these modules can make either.
+
+mod adapter;
+mod answer;
+mod audit;
+mod auth;
+mod dispatch;
+mod origin;
+mod parse;
+mod policy;
+mod refusal;
+mod session;
+mod version;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::plugin::{Adapter, Backend, Plugins};
+use crate::types::{BackendId, RequestId, Secret};
+
+pub use answer::Answer;
+pub use audit::Record;
+pub use origin::Origins;
+pub use refusal::Refusal;
+
+/// A request as it arrived, nothing checked.
+pub struct Arrival {
+    /// Method, path and header.
+    pub head: Parts,
+    /// The body, not read yet.
+    pub body: Incoming,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Ties its log lines together.
+    pub id: RequestId,
+}
+
+/// A backend with the adapter that speaks to it.
+pub struct Route {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Its adapter, or the name of the one that is not loaded.
+    pub adapter: Result<Arc<Adapter>, String>,
+}
+
+/// Everything a request may need. One per process.
+pub struct Gateway {
+    /// What the gateway was told.
+    pub config: Config,
+    /// Which browsers may call.
+    pub origins: Origins,
+    /// What was loaded from the plugin directory.
+    pub plugins: Plugins,
+    /// Backends by id.
+    pub routes: BTreeMap<BackendId, Route>,
+    /// Tools of all backends.
+    pub catalog: Catalog,
+    /// Where audit records go.
+    pub audit: crate::audit::Queue,
+    /// Keys the hashes in audit records.
+    pub audit_key: Option<Secret>,
+    /// Bounds the requests that are served at one time.
+    pub room: Semaphore,
+}
+
+/// Serves one `POST /mcp`. Whatever happens leaves one audit record.
+pub async fn handle(gw: &Gateway, arrival: Arrival) -> (Result<Answer, Refusal>, Option<Record>) {
+    // Without a place for its record a request is not served at all.
+    let Ok(mut record) = audit::open(gw, &arrival) else {
+        return (Err(Refusal::Overloaded), None);
+    };
+    let outcome = run(gw, arrival, &mut record).await;
+    (outcome, Some(record))
+}
+
+async fn run(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answer, Refusal> {
+    let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
+
+    let request = origin::check(&gw.origins, arrival)?; //              MCP Streamable HTTP, "Security & Endpoint"
+    let request = version::check(&gw.config, request, record).await?; // MCP Streamable HTTP, "Protocol Version Header"
+    let request = auth::authenticate(&gw.config, request)?; //          RFC 6750 §2.1
+    record.caller(request.caller());
+    let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
+    let parse::Message::Request(request) = message else {
+        return Ok(Answer::Accepted);
+    };
+    record.request(&request);
+    let request = session::resolve(request)?; //                        legacy: MCP "Session Management"; modern: none
+    match dispatch::route(gw, request).await? {
+        dispatch::Route::Local(answer) => Ok(answer),
+        dispatch::Route::List(list) => {
+            let visible = policy::visible(&gw.plugins, list).await?;
+            record.listed(&visible);
+            answer::tools_list(gw, visible)
+        }
+        dispatch::Route::Call(intent) => {
+            record.target(&intent);
+            let permit = policy::permit(&gw.plugins, intent).await?;
+            record.permitted();
+            adapter::call(gw, permit).await
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One record for each request, on every path. Says who did what with which outcome, and holds
+//! no token, no argument and no result: emails and parameters only as hashes.
+
+use std::time::Instant;
+
+use hmac::{Hmac, Mac};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tracing::error;
+
+use super::auth::Caller;
+use super::dispatch::CallIntent;
+use super::parse::Parsed;
+use super::policy::Visible;
+use super::{Answer, Arrival, Gateway, Refusal};
+use crate::audit::{Full, Place};
+use crate::mcp::jsonrpc::Id;
+use crate::mcp::version::ProtocolVersion;
+use crate::types::Secret;
+
+/// The record as exporters get it: one JSON object.
+#[derive(Debug, Default, Serialize)]
+struct Fields {
+    ts: String,
+    request_id: String,
+    caller_sub: Option<String>,
+    caller_email_hash: Option<String>,
+    caller_role: Option<String>,
+    caller_pool: Option<String>,
+    tool: Option<String>,
+    method: Option<String>,
+    target_app: Option<String>,
+    scope_used: Option<String>,
+    params_hash: Option<String>,
+    response_size: usize,
+    latency_ms: f64,
+    success: bool,
+    error_code: Option<String>,
+    protocol_version: Option<&'static str>,
+    origin: Option<String>,
+    client_id: Option<String>,
+    session_id: Option<String>,
+    dev_bypass: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools_listed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_estimate: Option<usize>,
+}
+
+/// The record of a request in flight. Dropped without being closed, it tells that the client
+/// went away.
+pub struct Record {
+    place: Option<Place>,
+    begun: Instant,
+    key: Option<Secret>,
+    fields: Fields,
+    scopes: Option<String>,
+    id: Option<Id>,
+    version: Option<ProtocolVersion>,
+}
+
+/// Opens the record, with a place in the queue for it.
+pub(super) fn open(gw: &Gateway, arrival: &Arrival) -> Result<Record, Full> {
+    let origin = arrival.head.headers.get(http::header::ORIGIN);
+    let fields = Fields {
+        ts: OffsetDateTime::now_utc()
+            .format(&Rfc3339)
+            .unwrap_or_default(),
+        request_id: arrival.id.to_string(),
+        origin: origin.map(|o| {
+            String::from_utf8_lossy(o.as_bytes())
+                .chars()
+                .take(256)
+                .collect()
+        }),
+        ..Fields::default()
+    };
+    Ok(Record {
+        place: Some(gw.audit.reserve()?),
+        begun: Instant::now(),
+        key: gw.audit_key.clone(),
+        fields,
+        scopes: None,
+        id: None,
+        version: None,
+    })
+}
+
+impl Record {
+    /// The id of the request, once it is known.
+    pub fn id(&self) -> Option<&Id> {
+        self.id.as_ref()
+    }
+
+    /// The protocol version it is served by, once it is known.
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.version
+    }
+
+    pub(super) fn answering(&mut self, id: &Id) {
+        self.id = Some(id.clone());
+    }
+
+    pub(super) fn caller(&mut self, caller: &Caller) {
+        let principal = caller.principal();
+        self.fields.caller_sub = Some(principal.subject.to_string());
+        self.fields.caller_email_hash = principal
+            .email
+            .as_deref()
+            .map(|e| self.hash(e.trim().to_lowercase().as_bytes()));
+        self.fields.caller_role = principal.role.clone();
+        self.fields.caller_pool = principal.pool.clone();
+        self.fields.client_id = principal.client_id.clone();
+        self.fields.dev_bypass = principal.dev_bypass;
+    }
+
+    pub(super) fn request(&mut self, request: &Parsed) {
+        self.fields.method = Some(request.message.method.chars().take(128).collect());
+        self.fields.params_hash = request
+            .message
+            .params
+            .as_deref()
+            .map(|p| self.hash(p.get().as_bytes()));
+        self.fields.protocol_version = Some(request.version.as_str());
+        self.fields.target_app = Some("gateway".to_owned());
+        self.version = Some(request.version);
+    }
+
+    pub(super) fn target(&mut self, intent: &CallIntent) {
+        self.fields.tool = Some(intent.tool.name.clone());
+        self.fields.target_app = Some(intent.tool.backend.to_string());
+        self.scopes = Some(intent.tool.item.scopes.join(" "));
+    }
+
+    pub(super) fn permitted(&mut self) {
+        self.fields.scope_used = self.scopes.take();
+    }
+
+    pub(super) fn listed(&mut self, visible: &Visible) {
+        self.fields.tools_listed = Some(visible.tools().len());
+    }
+
+    /// Closes the record with what the client was sent.
+    pub fn close(mut self, outcome: &Result<Answer, Refusal>, response_size: usize) {
+        self.fields.response_size = response_size;
+        self.fields.error_code = match outcome {
+            Ok(Answer::Accepted) => None,
+            Ok(Answer::Result { error_code, .. }) => error_code.clone(),
+            Err(refusal) => Some(refusal.code().to_owned()),
+        };
+        if self.fields.tools_listed.is_some() && outcome.is_ok() {
+            self.fields.tokens_estimate = Some(response_size / 4);
+        }
+        self.fields.success = self.fields.error_code.is_none();
+        self.send();
+    }
+
+    fn send(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        self.fields.latency_ms = (self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        match serde_json::to_string(&self.fields) {
+            Ok(json) => place.fill(json),
+            Err(error) => {
+                error!(request.id = self.fields.request_id, %error, "an audit record cannot be written")
+            }
+        }
+    }
+
+    fn hash(&self, bytes: &[u8]) -> String {
+        let digest = match &self.key {
+            None => Sha256::digest(bytes).to_vec(),
+            Some(key) => match Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes()) {
+                Ok(mac) => mac.chain_update(bytes).finalize().into_bytes().to_vec(),
+                Err(never) => return never.to_string(),
+            },
+        };
+        digest.iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            self.fields.error_code = Some("client_closed".to_owned());
+            self.send();
+        }
+    }
+}

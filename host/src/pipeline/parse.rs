@@ -1,0 +1,166 @@
+//! Reads the body: bounded, in time, one JSON-RPC message, and by the rules of its era.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+
+use super::auth::{Authenticated, Caller};
+use super::version::{HEADER, single};
+use super::{Record, Refusal};
+use crate::config::Config;
+use crate::mcp::header;
+use crate::mcp::jsonrpc::{self, BadMessage};
+use crate::mcp::params::{META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, Meta, Params, text};
+use crate::mcp::version::ProtocolVersion;
+use crate::types::RequestId;
+
+/// Longest a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// What the body was.
+pub(super) enum Message {
+    /// Something to answer.
+    Request(Parsed),
+    /// A notification or a response: taken note of.
+    NoAnswer,
+}
+
+/// A request of a known caller, read and checked for its era.
+pub(super) struct Parsed {
+    pub(super) id: RequestId,
+    pub(super) head: Parts,
+    pub(super) caller: Caller,
+    /// The version it is served by; tells the era.
+    pub(super) version: ProtocolVersion,
+    pub(super) message: jsonrpc::Request,
+    pub(super) params: Params,
+    pub(super) meta: Meta,
+}
+
+/// Reads the message.
+pub(super) async fn read(
+    config: &Config,
+    request: Authenticated,
+    record: &mut Record,
+) -> Result<Message, Refusal> {
+    let (arrival, header, caller) = request.into_parts();
+    if !is_json(&arrival.head.headers) {
+        return Err(Refusal::NotJsonType);
+    }
+    let body = read_body(config, arrival.body).await?;
+    let message = match jsonrpc::parse(&body) {
+        Ok(jsonrpc::Message::Request(message)) => message,
+        Ok(jsonrpc::Message::Notification { .. } | jsonrpc::Message::Response) => {
+            return Ok(Message::NoAnswer);
+        }
+        Err(BadMessage::NotJson(error)) => return Err(Refusal::NotJson(error.to_string())),
+        Err(BadMessage::Invalid(what)) => return Err(Refusal::InvalidMessage(what)),
+    };
+    record.answering(&message.id);
+    let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;
+    let meta = params.meta().map_err(Refusal::InvalidParams)?;
+    let version = era(&arrival.head.headers, header, &message, &params, &meta)?;
+    Ok(Message::Request(Parsed {
+        id: arrival.id,
+        head: arrival.head,
+        caller,
+        version,
+        message,
+        params,
+        meta,
+    }))
+}
+
+/// Reads a body up to the configured size.
+pub(super) async fn read_body(config: &Config, body: Incoming) -> Result<Bytes, Refusal> {
+    let max = config.max_body_bytes;
+    if body.size_hint().lower() > max as u64 {
+        return Err(Refusal::BodyTooLarge(max));
+    }
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(max)),
+        Ok(Err(_)) => Err(Refusal::BodyBroken),
+        Err(_) => Err(Refusal::BodyTooSlow),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/json")
+}
+
+/// Tells the era by header and `_meta`, not by method, and checks what the modern one demands.
+fn era(
+    headers: &HeaderMap,
+    header: Option<ProtocolVersion>,
+    message: &jsonrpc::Request,
+    params: &Params,
+    meta: &Meta,
+) -> Result<ProtocolVersion, Refusal> {
+    let in_meta = meta.0.get(META_PROTOCOL_VERSION);
+    let claims_modern = header.is_some_and(ProtocolVersion::is_modern) || in_meta.is_some();
+    if !claims_modern {
+        return Ok(header.unwrap_or(ProtocolVersion::V2025_03_26));
+    }
+    let Some(in_meta) = text(in_meta.map(|raw| &**raw)) else {
+        return Err(Refusal::MissingMeta(format!(
+            "`_meta` must carry `{META_PROTOCOL_VERSION}`, a string"
+        )));
+    };
+    let in_header = single(headers, HEADER)?.unwrap_or_default();
+    if in_header != in_meta {
+        return Err(Refusal::HeaderMismatch(format!(
+            "the header MCP-Protocol-Version and `_meta[\"{META_PROTOCOL_VERSION}\"]` must name the same version"
+        )));
+    }
+    let version = ProtocolVersion::parse(&in_meta).filter(|v| v.is_modern());
+    let version = version.ok_or(Refusal::UnsupportedVersion(in_meta))?;
+    if !meta.has_object(META_CLIENT_CAPABILITIES) {
+        return Err(Refusal::MissingMeta(format!(
+            "`_meta` must carry `{META_CLIENT_CAPABILITIES}`, an object"
+        )));
+    }
+    mirrored(headers, "mcp-method", Some(&message.method))?;
+    match message.method.as_str() {
+        "tools/call" | "prompts/get" => {
+            mirrored(headers, "mcp-name", text(params.name.as_deref()).as_deref())?
+        }
+        "resources/read" => mirrored(headers, "mcp-name", text(params.uri.as_deref()).as_deref())?,
+        _ => {}
+    }
+    Ok(version)
+}
+
+/// Checks a header that mirrors a value of the body (MCP 2026-07-28, "Standard Request Headers").
+fn mirrored(headers: &HeaderMap, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+    // Without a value in the body there is nothing to compare: the parameters are wrong, and
+    // that is said where they are read.
+    let Some(value) = value else { return Ok(()) };
+    let Some(found) = single(headers, name)? else {
+        return Err(Refusal::HeaderMismatch(format!(
+            "the header {name} is required"
+        )));
+    };
+    match header::decode(found.as_bytes()) {
+        Some(found) if found == value => Ok(()),
+        Some(_) => Err(Refusal::HeaderMismatch(format!(
+            "the header {name} does not match the body"
+        ))),
+        None => Err(Refusal::HeaderMismatch(format!(
+            "the header {name} is badly encoded"
+        ))),
+    }
+}

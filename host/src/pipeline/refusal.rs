@@ -1,0 +1,117 @@
+//! Every way in which a request is not served. Facts only: status codes and JSON-RPC codes are
+//! chosen in `server::respond`.
+
+use thiserror::Error;
+
+use crate::plugin::Fault;
+use crate::types::ScopeSet;
+
+/// Why a request gets no result.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// The `Origin` is not allowed.
+    #[error("the origin is not allowed")]
+    ForbiddenOrigin,
+    /// Too much work at one time, or no place for the audit record.
+    #[error("the gateway is overloaded; try again")]
+    Overloaded,
+    /// A legacy `MCP-Protocol-Version` that is not served.
+    #[error("protocol version `{0}` is not served")]
+    UnknownLegacyVersion(String),
+    /// A modern protocol version that is not served.
+    #[error("protocol version `{0}` is not served")]
+    UnsupportedVersion(String),
+    /// A header and the body disagree, or a required header is missing.
+    #[error("{0}")]
+    HeaderMismatch(String),
+    /// A modern request without the `_meta` it needs.
+    #[error("{0}")]
+    MissingMeta(String),
+    /// No credential was presented, or one that is not accepted.
+    #[error("a valid access token is required")]
+    Unauthenticated,
+    /// The body is not `application/json`.
+    #[error("expected `Content-Type: application/json`")]
+    NotJsonType,
+    /// The body is larger than this.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTooSlow,
+    /// The body broke off.
+    #[error("the body broke off")]
+    BodyBroken,
+    /// The body is not JSON.
+    #[error("{0}")]
+    NotJson(String),
+    /// The body is not one JSON-RPC message.
+    #[error("{0}")]
+    InvalidMessage(String),
+    /// A session id that this gateway did not give out.
+    #[error("session not found; initialize again")]
+    UnknownSession,
+    /// No such method.
+    #[error("method not found: {0}")]
+    UnknownMethod(String),
+    /// Wrong parameters.
+    #[error("{0}")]
+    InvalidParams(String),
+    /// No such tool.
+    #[error("unknown tool: {0}")]
+    UnknownTool(String),
+    /// The caller lacks scopes for what was asked.
+    #[error("insufficient scope")]
+    InsufficientScope {
+        /// All that are needed.
+        required: ScopeSet,
+        /// All that the caller has.
+        granted: ScopeSet,
+    },
+    /// A policy said no, and more scopes would not help. Carries the reason.
+    #[error("refused by policy: {0}")]
+    Denied(String),
+    /// The backend said that the caller lacks scopes.
+    #[error("backend refused scope")]
+    BackendRefusedScope {
+        /// What it asked for.
+        required: ScopeSet,
+        /// Its own name for what was called.
+        method: String,
+    },
+    /// A plugin failed.
+    #[error(transparent)]
+    Plugin(#[from] Fault),
+    /// Something that should not happen.
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// One stable word for audit and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ForbiddenOrigin => "forbidden_origin",
+            Self::Overloaded => "overloaded",
+            Self::UnknownLegacyVersion(_) | Self::UnsupportedVersion(_) => "unsupported_version",
+            Self::HeaderMismatch(_) => "header_mismatch",
+            Self::MissingMeta(_) => "missing_meta",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotJsonType => "not_json_type",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::BodyBroken => "body_broken",
+            Self::NotJson(_) => "parse_error",
+            Self::InvalidMessage(_) => "invalid_request",
+            Self::UnknownSession => "unknown_session",
+            Self::UnknownMethod(_) => "method_not_found",
+            Self::InvalidParams(_) => "invalid_params",
+            Self::UnknownTool(_) => "unknown_tool",
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::Denied(_) => "denied_by_policy",
+            Self::BackendRefusedScope { .. } => "backend_refused_scope",
+            Self::Plugin(fault) => fault.cause.code(),
+            Self::Internal(_) => "internal_error",
+        }
+    }
+}

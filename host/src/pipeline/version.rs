@@ -1,0 +1,91 @@
+//! Reads the `MCP-Protocol-Version` header: which era does the request claim?
+//!
+//! MCP 2026-07-28, Streamable HTTP, "Protocol Version Header". Legacy paths never answer with the
+//! modern error codes: clients read those as "a modern server".
+
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::origin::FromAllowedOrigin;
+use super::parse::read_body;
+use super::{Arrival, Record, Refusal};
+use crate::config::Config;
+use crate::mcp::params::{META_PROTOCOL_VERSION, Params};
+use crate::mcp::version::{ProtocolVersion, claims_modern};
+use crate::mcp::{json, jsonrpc};
+
+/// Name of the header.
+pub(super) const HEADER: &str = "mcp-protocol-version";
+
+/// An arrival whose header names a version that is served, or none.
+pub(super) struct Versioned {
+    pub(super) arrival: Arrival,
+    /// What the header says.
+    pub(super) header: Option<ProtocolVersion>,
+}
+
+/// Lets an arrival pass whose version header is absent or names a served version.
+pub(super) async fn check(
+    config: &Config,
+    request: FromAllowedOrigin,
+    record: &mut Record,
+) -> Result<Versioned, Refusal> {
+    let arrival = request.into_inner();
+    match single(&arrival.head.headers, HEADER)? {
+        None => Ok(Versioned {
+            arrival,
+            header: None,
+        }),
+        Some(text) => match ProtocolVersion::parse(&text) {
+            Some(version) => Ok(Versioned {
+                arrival,
+                header: Some(version),
+            }),
+            None => Err(refuse(config, arrival, text, record).await),
+        },
+    }
+}
+
+/// Finds the right words for a version that is not served: they depend on what the body says.
+async fn refuse(config: &Config, arrival: Arrival, header: String, record: &mut Record) -> Refusal {
+    #[derive(Deserialize)]
+    struct OnlyParams {
+        params: Option<Box<serde_json::value::RawValue>>,
+    }
+    let body = read_body(config, arrival.body).await.unwrap_or_default();
+    if let Some(id) = jsonrpc::peek_id(&body) {
+        record.answering(&id);
+    }
+    let checked = json::check(&body).is_ok();
+    let in_body = serde_json::from_slice::<OnlyParams>(if checked { &body } else { b"{}" })
+        .ok()
+        .and_then(|message| Params::parse(message.params.as_deref()).ok())
+        .and_then(|params| params.meta().ok())
+        .and_then(|meta| meta.text(META_PROTOCOL_VERSION));
+    match in_body {
+        Some(version) if version != header => Refusal::HeaderMismatch(format!(
+            "the header MCP-Protocol-Version and `_meta[\"{META_PROTOCOL_VERSION}\"]` name different versions"
+        )),
+        Some(_) => Refusal::UnsupportedVersion(header),
+        None if claims_modern(&header) => Refusal::UnsupportedVersion(header),
+        None => Refusal::UnknownLegacyVersion(header),
+    }
+}
+
+/// The value of a header that may be there once, trimmed. Given twice with one value is once.
+pub(super) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+    let mut found: Option<String> = None;
+    for value in headers.get_all(name) {
+        let text = value
+            .to_str()
+            .map_err(|_| Refusal::HeaderMismatch(format!("the header {name} is not ASCII")))?;
+        let text = text.trim_matches([' ', '\t']);
+        if found.as_deref().is_some_and(|before| before != text) {
+            return Err(Refusal::HeaderMismatch(format!(
+                "the header {name} is there twice, with different values"
+            )));
+        }
+        found = Some(text.to_owned());
+    }
+    Ok(found)
+}

@@ -1,0 +1,26 @@
+//! Plugins: WebAssembly components that adapt backends, decide scopes and export audit records.
+//!
+//! The only place that names wasmtime. Everything else sees [`Adapter`], [`Policy`] and
+//! [`Exporter`], whose methods take and return plain values, and [`Fault`] when a component
+//! misbehaved. What a plugin does cannot outlive its call, reach a host it was not granted or
+//! hold a token.
+
+mod adapter;
+mod egress;
+mod engine;
+mod exporter;
+mod fault;
+mod instance;
+mod loader;
+mod policy;
+mod stdio;
+mod v0_1;
+mod warm;
+
+pub use adapter::{Adapter, Backend};
+pub use engine::{EngineError, Runtime};
+pub use exporter::{AuditRecord, Exporter};
+pub use fault::{Cause, Fault};
+pub use loader::{Loaded, Plugins, Refused};
+pub use policy::{Decision, Item, Policy};
+pub use v0_1::model;

@@ -1,0 +1,287 @@
+//! Backend adapters: calls into a component on behalf of one backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Origin;
+
+use super::egress::Egress;
+use super::engine::Runtime;
+use super::fault::{Cause, Fault};
+use super::instance::{Guest, State, cause_of};
+use super::model::{
+    CallError, Catalog, Content, Principal as WirePrincipal, ToolCall, ToolOutcome,
+};
+use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
+use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
+use super::warm::Warm;
+use crate::config::{BackendConfig, InstanceMode};
+use crate::types::{AccessToken, BackendId, PluginName, Principal, RequestId, Secret};
+
+/// Time on top of a backend's own limit before a whole call is given up.
+const GRACE: Duration = Duration::from_secs(1);
+/// Longest wait for room for an instance.
+const SLOT_WAIT: Duration = Duration::from_secs(5);
+
+/// A configured backend, as its adapter is told about it.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its id.
+    pub id: BackendId,
+    target: Target,
+    origin: Origin,
+    timeout: Duration,
+}
+
+impl Backend {
+    /// From the configuration.
+    pub fn new(config: &BackendConfig) -> Self {
+        let settings = serde_json::json!({ "path": config.path }).to_string();
+        Self {
+            id: config.id.clone(),
+            target: Target {
+                id: config.id.to_string(),
+                base_url: config.url.as_str().trim_end_matches('/').to_owned(),
+                settings,
+                timeout_ms: config.timeout_ms,
+            },
+            origin: config.url.origin(),
+            timeout: Duration::from_millis(config.timeout_ms.into()),
+        }
+    }
+}
+
+/// A loaded backend adapter.
+pub struct Adapter {
+    /// Its name.
+    pub name: PluginName,
+    /// Its own version.
+    pub version: String,
+    pre: BackendAdapterPre<State>,
+    runtime: Arc<Runtime>,
+    warm: Warm<Guest<BackendAdapter>>,
+}
+
+/// As whom a call is made.
+enum As<'a> {
+    Nobody(&'a Secret),
+    Caller(&'a AccessToken),
+}
+
+impl Adapter {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        name: PluginName,
+        version: String,
+        pre: BackendAdapterPre<State>,
+    ) -> Self {
+        let warm = Warm::new(
+            runtime.config.warm_instances,
+            Duration::from_secs(runtime.config.warm_idle_seconds),
+        );
+        Self {
+            name,
+            version,
+            pre,
+            runtime,
+            warm,
+        }
+    }
+
+    /// Asks a backend what it offers, as nobody.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the backend did.
+    pub async fn discover(
+        &self,
+        backend: &Backend,
+        technical: &Secret,
+    ) -> Result<Result<Catalog, CallError>, Fault> {
+        let mut guest = self.fresh("discover").await?;
+        guest.begin(None, Some(self.egress(backend, &As::Nobody(technical))));
+        let wall = self.wall(backend);
+        let exports = guest.exports.cortex_gateway_backend();
+        let result = tokio::time::timeout(
+            wall,
+            exports.call_discover(&mut guest.store, &backend.target),
+        )
+        .await;
+        guest.end("discover", wall, result)
+    }
+
+    /// Calls a tool as the caller. That the call is permitted has been decided before.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn call_tool(
+        &self,
+        backend: &Backend,
+        caller: &Principal,
+        token: &AccessToken,
+        request: RequestId,
+        call: ToolCall,
+    ) -> Result<Result<ToolOutcome, CallError>, Fault> {
+        let (mut guest, key) = self.guest_for(backend, caller, "call-tool").await?;
+        guest.begin(
+            Some(request),
+            Some(self.egress(backend, &As::Caller(token))),
+        );
+        let wall = self.wall(backend);
+        let principal = to_wire(caller);
+        let exports = guest.exports.cortex_gateway_backend();
+        let running = exports.call_call_tool(&mut guest.store, &backend.target, &principal, &call);
+        let result = tokio::time::timeout(wall, running).await;
+        let result = guest.end("call-tool", wall, result)?;
+        self.keep(key, guest);
+        if let Ok(ToolOutcome::Complete(result)) = &result {
+            self.check_size(
+                "call-tool",
+                size_of(&result.content)
+                    + result.structured_content.as_ref().map_or(0, String::len),
+            )?;
+        }
+        Ok(result)
+    }
+
+    /// Asks what the backend knows about the caller.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn whoami(
+        &self,
+        backend: &Backend,
+        caller: &Principal,
+        token: &AccessToken,
+        request: RequestId,
+    ) -> Result<Result<String, CallError>, Fault> {
+        let (mut guest, key) = self.guest_for(backend, caller, "whoami").await?;
+        guest.begin(
+            Some(request),
+            Some(self.egress(backend, &As::Caller(token))),
+        );
+        let wall = self.wall(backend);
+        let principal = to_wire(caller);
+        let exports = guest.exports.cortex_gateway_backend();
+        let result = tokio::time::timeout(
+            wall,
+            exports.call_whoami(&mut guest.store, &backend.target, &principal),
+        )
+        .await;
+        let result = guest.end("whoami", wall, result)?;
+        self.keep(key, guest);
+        Ok(result)
+    }
+
+    /// An instance for a call of this caller: a kept one where the mode allows, else a fresh one.
+    async fn guest_for(
+        &self,
+        backend: &Backend,
+        caller: &Principal,
+        function: &'static str,
+    ) -> Result<(Guest<BackendAdapter>, Option<WarmKey>), Fault> {
+        if self.runtime.config.instances == InstanceMode::Call {
+            return Ok((self.fresh(function).await?, None));
+        }
+        let key: WarmKey = (
+            backend.id.to_string(),
+            caller.issuer.to_string(),
+            caller.subject.to_string(),
+        );
+        match self.warm.take(&key) {
+            Some(guest) => Ok((guest, Some(key))),
+            None => Ok((self.fresh(function).await?, Some(key))),
+        }
+    }
+
+    fn keep(&self, key: Option<WarmKey>, guest: Guest<BackendAdapter>) {
+        if let Some(key) = key {
+            self.warm.put(key, guest);
+        }
+    }
+
+    async fn fresh(&self, function: &'static str) -> Result<Guest<BackendAdapter>, Fault> {
+        let fault = |cause| Fault {
+            plugin: self.name.clone(),
+            function,
+            cause,
+        };
+        let slot = self.runtime.slot(SLOT_WAIT).await;
+        let slot = slot.ok_or_else(|| fault(Cause::NoRoom(super::instance::millis(SLOT_WAIT))))?;
+        let mut store = self.runtime.store(self.name.clone(), false);
+        match self.pre.instantiate_async(&mut store).await {
+            Ok(exports) => Ok(Guest::new(
+                store,
+                exports,
+                self.name.clone(),
+                Arc::clone(&self.runtime.limits),
+                slot,
+            )),
+            Err(error) => Err(fault(cause_of(&error, store.data(), &self.runtime.limits))),
+        }
+    }
+
+    fn egress(&self, backend: &Backend, identity: &As<'_>) -> Egress {
+        Egress {
+            client: self.runtime.client.clone(),
+            origin: backend.origin.clone(),
+            timeout: backend.timeout,
+            caller: match identity {
+                As::Caller(token) => Some((*token).clone()),
+                As::Nobody(_) => None,
+            },
+            technical: match identity {
+                As::Nobody(technical) => Some((*technical).clone()),
+                As::Caller(_) => None,
+            },
+            exchanges_left: self.runtime.limits.max_exchanges,
+            max_body: self.runtime.limits.max_result_bytes,
+        }
+    }
+
+    /// Longest whole call: two full exchanges, computing, and a little.
+    fn wall(&self, backend: &Backend) -> Duration {
+        backend.timeout * 2 + Duration::from_millis(self.runtime.limits.compute_ms) + GRACE
+    }
+
+    fn check_size(&self, function: &'static str, size: usize) -> Result<(), Fault> {
+        let max = self.runtime.limits.max_result_bytes;
+        if size <= max {
+            return Ok(());
+        }
+        let cause = Cause::BadAnswer(format!("its result of {size} bytes is larger than {max}"));
+        Err(Fault {
+            plugin: self.name.clone(),
+            function,
+            cause,
+        })
+    }
+}
+
+/// Backend, issuer, subject: what a kept instance is bound to for good.
+type WarmKey = (String, String, String);
+
+fn size_of(content: &[Content]) -> usize {
+    content
+        .iter()
+        .map(|block| match block {
+            Content::Text(text) | Content::Block(text) => text.len(),
+            Content::Image(blob) | Content::Audio(blob) => blob.data.len(),
+        })
+        .sum()
+}
+
+/// A principal as plugins see it.
+pub(super) fn to_wire(principal: &Principal) -> WirePrincipal {
+    WirePrincipal {
+        subject: principal.subject.to_string(),
+        issuer: principal.issuer.to_string(),
+        client_id: principal.client_id.clone(),
+        email: principal.email.clone(),
+        name: principal.name.clone(),
+        role: principal.role.clone(),
+        pool: principal.pool.clone(),
+        scopes: principal.scopes.to_strings(),
+        // Only for policies that declare that they read claims; the dev bypass has none.
+        claims: "{}".to_owned(),
+    }
+}

@@ -1,0 +1,220 @@
+//! The `http` import: where a component may reach, and how credentials are attached.
+//!
+//! A component names a credential; the token is added here, after the component has let go of
+//! the request, and only towards the origin of the backend that the call is about.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, Uri};
+use url::{Origin, Url};
+
+use super::instance::State;
+use super::v0_1::adapter::cortex::gateway::http::{
+    Credential, Header, Host, HttpError, Request, Response,
+};
+use crate::mcp::json;
+use crate::outbound::{Client, SendError};
+use crate::types::{AccessToken, Secret};
+
+/// Most header fields of one request.
+const MAX_HEADERS: usize = 64;
+/// Longest header value and longest URL, in bytes.
+const MAX_VALUE: usize = 8 * 1024;
+
+/// Fields that the host alone decides about.
+const OWNED_BY_HOST: &[&str] = &[
+    "host",
+    "content-length",
+    "authorization",
+    "cookie",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "accept-encoding",
+    "expect",
+];
+
+/// What one call may reach, and as whom.
+pub(super) struct Egress {
+    /// Sends the requests.
+    pub(super) client: Client,
+    /// The only origin that may be reached.
+    pub(super) origin: Origin,
+    /// Longest exchange.
+    pub(super) timeout: Duration,
+    /// The caller's token, in calls made for a user.
+    pub(super) caller: Option<AccessToken>,
+    /// The technical token, in catalog calls.
+    pub(super) technical: Option<Secret>,
+    /// Exchanges that are left.
+    pub(super) exchanges_left: u32,
+    /// Largest response body.
+    pub(super) max_body: usize,
+}
+
+impl Host for State {
+    async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
+        let Some(egress) = self.egress.as_mut() else {
+            return Err(HttpError::OriginNotGranted(
+                "nothing is granted outside a backend call".to_owned(),
+            ));
+        };
+        egress.send(request).await
+    }
+}
+
+impl Egress {
+    async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
+        let timeout = request.timeout_ms.map_or(self.timeout, |ms| {
+            Duration::from_millis(ms.into()).min(self.timeout)
+        });
+        let request = self.prepare(request)?;
+        self.exchanges_left = self.exchanges_left.checked_sub(1).ok_or_else(|| {
+            HttpError::LimitExceeded("no more http exchanges in this call".to_owned())
+        })?;
+        let answer = self
+            .client
+            .send(request, timeout, self.max_body)
+            .await
+            .map_err(|e| match e {
+                SendError::Timeout(ms) => HttpError::Timeout(ms),
+                SendError::TooLarge(max) => HttpError::ResponseTooLarge(max as u64),
+                SendError::Connection(reason) => HttpError::ConnectionFailed(reason.to_owned()),
+            })?;
+        let headers = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != http::header::SET_COOKIE)
+            .filter_map(|(name, value)| {
+                Some(Header {
+                    name: name.as_str().to_owned(),
+                    value: value.to_str().ok()?.to_owned(),
+                })
+            })
+            .collect();
+        let is_json = json::check(&answer.body).is_ok();
+        Ok(Response {
+            status: answer.status.as_u16(),
+            headers,
+            body: answer.body.into(),
+            is_json,
+        })
+    }
+
+    /// Checks a request and attaches the credential.
+    fn prepare(&self, request: Request) -> Result<http::Request<bytes::Bytes>, HttpError> {
+        let invalid = |what: String| HttpError::InvalidRequest(what);
+        if request.url.len() > MAX_VALUE {
+            return Err(invalid(format!("the URL is longer than {MAX_VALUE} bytes")));
+        }
+        let mut url =
+            Url::parse(&request.url).map_err(|e| invalid(format!("the URL is not one: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(invalid(
+                "the URL must be absolute, http or https".to_owned(),
+            ));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid("a URL must not carry a user".to_owned()));
+        }
+        if url.origin() != self.origin {
+            return Err(HttpError::OriginNotGranted(
+                url.origin().ascii_serialization(),
+            ));
+        }
+        url.set_fragment(None);
+        let uri: Uri = url
+            .as_str()
+            .parse()
+            .map_err(|_| invalid("the URL cannot be requested".to_owned()))?;
+
+        let method: Method = match request.method.as_str() {
+            "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => request
+                .method
+                .parse()
+                .map_err(|_| invalid("the method is not one".to_owned()))?,
+            other => {
+                return Err(invalid(format!(
+                    "the method `{}` is not accepted",
+                    other.escape_debug()
+                )));
+            }
+        };
+        let mut built = http::Request::builder().method(method).uri(uri);
+        if request.headers.len() > MAX_HEADERS {
+            return Err(invalid(format!("more than {MAX_HEADERS} header fields")));
+        }
+        for Header { name, value } in request.headers {
+            let (name, value) = field(&name, &value).map_err(invalid)?;
+            built = built.header(name, value);
+        }
+        if let Some(secret) = self.credential(&request.credential)? {
+            let mut value =
+                HeaderValue::from_str(&format!("Bearer {}", secret.reveal())).map_err(|_| {
+                    HttpError::CredentialRefused("the token cannot travel in a header".to_owned())
+                })?;
+            value.set_sensitive(true);
+            built = built.header(http::header::AUTHORIZATION, value);
+        }
+        built
+            .body(request.body.unwrap_or_default().into())
+            .map_err(|_| invalid("the request cannot be sent".to_owned()))
+    }
+
+    fn credential(&self, wanted: &Credential) -> Result<Option<&Secret>, HttpError> {
+        let refused = |why: &str| HttpError::CredentialRefused(why.to_owned());
+        match wanted {
+            Credential::None => Ok(None),
+            Credential::Caller => match &self.caller {
+                Some(token) => Ok(Some(token.secret())),
+                None => Err(refused("`caller`: this call is not made for a user")),
+            },
+            Credential::Technical => match &self.technical {
+                Some(token) => Ok(Some(token)),
+                None => Err(refused(
+                    "`technical`: only `discover` and `get-snapshot` may use it",
+                )),
+            },
+            Credential::LinkedAccount(_) => Err(refused("`linked-account`: no account is linked")),
+            Credential::Secret(_) => Err(refused("`secret`: no secret is granted to this plugin")),
+            Credential::Other(kind) => Err(refused(&format!(
+                "`{}`: not known to this gateway",
+                kind.escape_debug()
+            ))),
+        }
+    }
+}
+
+/// One header field that a component may set.
+fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let shown = || {
+        name.chars()
+            .take(64)
+            .collect::<String>()
+            .escape_debug()
+            .to_string()
+    };
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{}` is not a header name", shown()))?;
+    let lower = parsed.as_str();
+    if OWNED_BY_HOST.contains(&lower) || lower.starts_with("proxy-") {
+        return Err(format!("the header `{lower}` belongs to the host"));
+    }
+    let carried = value.len() <= MAX_VALUE
+        && value
+            .bytes()
+            .all(|b| b == b'\t' || (0x20..0x7f).contains(&b));
+    let value = HeaderValue::from_str(value).ok().filter(|_| carried);
+    value.map(|value| (parsed, value)).ok_or_else(|| {
+        format!(
+            "the value of header `{}` cannot be carried by HTTP",
+            shown()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use super::*;
+
+fn egress(caller: bool, technical: bool) -> Egress {
+    Egress {
+        client: Client::new().expect("a client"),
+        origin: Url::parse("https://docs.example.com/base")
+            .expect("a URL")
+            .origin(),
+        timeout: Duration::from_secs(1),
+        caller: caller.then(|| AccessToken::new(Secret::new("user-token".to_owned()))),
+        technical: technical.then(|| Secret::new("technical-token".to_owned())),
+        exchanges_left: 1,
+        max_body: 1024,
+    }
+}
+
+fn request(url: &str, headers: &[(&str, &str)], credential: Credential) -> Request {
+    Request {
+        method: "POST".to_owned(),
+        url: url.to_owned(),
+        headers: headers
+            .iter()
+            .map(|(n, v)| Header {
+                name: (*n).to_owned(),
+                value: (*v).to_owned(),
+            })
+            .collect(),
+        body: None,
+        credential,
+        timeout_ms: None,
+    }
+}
+
+const HOME: &str = "https://docs.example.com/api";
+
+#[test]
+fn the_callers_token_is_attached_by_the_host() {
+    let sent = egress(true, false)
+        .prepare(request(HOME, &[], Credential::Caller))
+        .expect("sent");
+    assert_eq!(sent.headers()["authorization"], "Bearer user-token");
+    let sent = egress(true, true)
+        .prepare(request(HOME, &[], Credential::None))
+        .expect("sent");
+    assert!(sent.headers().get("authorization").is_none());
+}
+
+#[test]
+fn no_credential_goes_where_it_does_not_belong() {
+    for (caller, technical, wanted) in [
+        (false, true, Credential::Caller),
+        (true, false, Credential::Technical),
+        (true, true, Credential::Secret("s".to_owned())),
+        (true, true, Credential::LinkedAccount("github".to_owned())),
+        (true, true, Credential::Other("x".to_owned())),
+    ] {
+        let result = egress(caller, technical).prepare(request(HOME, &[], wanted));
+        assert!(
+            matches!(result, Err(HttpError::CredentialRefused(_))),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn only_the_backends_own_origin_is_reached() {
+    for url in [
+        "https://evil.example/api",
+        "http://docs.example.com/api",
+        "https://docs.example.com:8443/api",
+        "https://docs.example.com.evil.example/",
+        "https://DOCS.example.com.:443/api",
+    ] {
+        let result = egress(true, true).prepare(request(url, &[], Credential::Caller));
+        assert!(
+            matches!(result, Err(HttpError::OriginNotGranted(_))),
+            "{url}: {result:?}"
+        );
+    }
+    for url in [
+        "https://DOCS.example.com:443/x#fragment",
+        "https://docs.example.com/../y",
+    ] {
+        assert!(
+            egress(true, true)
+                .prepare(request(url, &[], Credential::Caller))
+                .is_ok(),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn requests_that_http_cannot_carry_are_refused() {
+    for url in [
+        "/api",
+        "ftp://docs.example.com/",
+        "https://user:pw@docs.example.com/",
+        "https://",
+        "data:,x",
+    ] {
+        let result = egress(true, true).prepare(request(url, &[], Credential::None));
+        assert!(
+            matches!(result, Err(HttpError::InvalidRequest(_))),
+            "{url}: {result:?}"
+        );
+    }
+    for (name, value) in [
+        ("Authorization", "Bearer mine"),
+        ("Proxy-Authorization", "x"),
+        ("HOST", "evil.example"),
+        ("content-length", "1"),
+        ("transfer-encoding", "chunked"),
+        ("cookie", "a=b"),
+        ("x-a", "one\r\nx-b: two"),
+        ("x-a", "é"),
+        ("x-a\r\nx-b", "y"),
+        ("", "y"),
+    ] {
+        let result = egress(true, true).prepare(request(HOME, &[(name, value)], Credential::None));
+        assert!(
+            matches!(result, Err(HttpError::InvalidRequest(_))),
+            "{name}: {result:?}"
+        );
+    }
+    let mut connect = request(HOME, &[], Credential::None);
+    connect.method = "CONNECT".to_owned();
+    assert!(egress(true, true).prepare(connect).is_err());
+}

@@ -1,0 +1,196 @@
+//! The one engine: compiled code, the epoch clock, linkers by plugin kind, and room for instances.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
+
+use super::instance::{self, State};
+use super::v0_1;
+use crate::config::PluginConfig;
+use crate::outbound::Client;
+use crate::types::PluginName;
+
+/// How often a computing guest is looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// Stack of a guest. Deeper recursion traps.
+const STACK_BYTES: usize = 512 * 1024;
+/// Fiber stack: the guest's and what host functions need on top.
+const FIBER_STACK_BYTES: usize = 1024 * 1024;
+/// Largest table (of functions, mostly) of a guest.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
+/// Core instances, memories and tables that one component may be made of.
+const MAX_PARTS: u32 = 16;
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The cache of compiled components cannot be used.
+    #[error("cannot keep compiled components in `{dir}`")]
+    Cache {
+        /// Where.
+        dir: String,
+        /// Why.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// wasmtime refused the configuration on this machine.
+    #[error("the WebAssembly engine does not start on this machine")]
+    Engine(#[source] wasmtime::Error),
+}
+
+/// What one call of one plugin may use.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) memory_bytes: usize,
+    pub(super) compute_ms: u64,
+    pub(super) max_exchanges: u32,
+    pub(super) max_result_bytes: usize,
+}
+
+impl Limits {
+    /// Computing time in epoch ticks, at least one.
+    pub(super) fn compute_ticks(&self) -> u64 {
+        (self.compute_ms / instance::millis(TICK)).max(1) + 1
+    }
+}
+
+/// The engine and what goes with it. One per process.
+pub struct Runtime {
+    pub(super) engine: Engine,
+    pub(super) limits: Arc<Limits>,
+    pub(super) client: Client,
+    pub(super) adapters: Linker<State>,
+    /// For policies and exporters, which import nothing but `log` and WASI.
+    pub(super) others: Linker<State>,
+    pub(super) config: PluginConfig,
+    slots: Arc<Semaphore>,
+}
+
+impl Runtime {
+    /// Starts the engine. Compiled components are kept in `cache_dir`.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn new(
+        config: &PluginConfig,
+        cache_dir: &Path,
+        client: Client,
+    ) -> Result<Arc<Self>, EngineError> {
+        let engine =
+            Engine::new(&engine_config(config, cache_dir)?).map_err(EngineError::Engine)?;
+        let others = base_linker(&engine).map_err(EngineError::Engine)?;
+        let adapters = adapter_linker(&engine).map_err(EngineError::Engine)?;
+        spawn_clock(&engine);
+        Ok(Arc::new(Self {
+            engine,
+            limits: Arc::new(Limits {
+                memory_bytes: config.memory_bytes,
+                compute_ms: config.compute_ms,
+                max_exchanges: config.max_exchanges,
+                max_result_bytes: config.max_result_bytes,
+            }),
+            client,
+            adapters,
+            others,
+            slots: Arc::new(Semaphore::new(config.max_instances as usize)),
+            config: config.clone(),
+        }))
+    }
+
+    /// Waits for room for one more instance; `None` when there is none in time.
+    pub(super) async fn slot(&self, wait: Duration) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_owned())
+            .await
+            .ok()?
+            .ok()
+    }
+
+    /// An empty store with limits and clock.
+    pub(super) fn store(&self, plugin: PluginName, own_stdout: bool) -> Store<State> {
+        let mut store = Store::new(&self.engine, State::new(plugin, &self.limits, own_stdout));
+        instance::arm(&mut store);
+        store
+    }
+}
+
+fn engine_config(config: &PluginConfig, cache_dir: &Path) -> Result<Config, EngineError> {
+    let mut cache = CacheConfig::new();
+    // wasmtime wants an absolute directory, and makes it.
+    let dir = std::path::absolute(cache_dir).unwrap_or_else(|_| cache_dir.to_owned());
+    cache.with_directory(&dir);
+    let cache = Cache::new(cache).map_err(|source| EngineError::Cache {
+        dir: dir.display().to_string(),
+        source,
+    })?;
+
+    let instances = config.max_instances;
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * 4)
+        .total_memories(instances * 2)
+        .total_tables(instances * 4)
+        .total_stacks(instances)
+        .max_core_instances_per_component(MAX_PARTS)
+        .max_memories_per_component(MAX_PARTS)
+        .max_tables_per_component(MAX_PARTS)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_memory_size(config.memory_bytes)
+        // Pages that most calls touch are cleared in place; giving them back costs more.
+        .linear_memory_keep_resident(64 * 1024)
+        .table_keep_resident(4 * 1024);
+
+    let mut wasm = Config::new();
+    wasm.cache(Some(cache))
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(wasm)
+}
+
+fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    v0_1::adapter::cortex::gateway::log::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    v0_1::adapter::cortex::gateway::types::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    Ok(linker)
+}
+
+fn adapter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = base_linker(engine)?;
+    v0_1::adapter::cortex::gateway::http::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    v0_1::adapter::cortex::gateway::progress::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    Ok(linker)
+}
+
+/// Moves the epoch on. A thread and not a task, so that guests that keep every worker busy are
+/// still interrupted. Ends with the engine.
+fn spawn_clock(engine: &Engine) {
+    let engine = engine.weak();
+    std::thread::spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    });
+}

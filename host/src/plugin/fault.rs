@@ -1,0 +1,78 @@
+//! What is said when a component misbehaves.
+
+use thiserror::Error;
+
+use crate::types::PluginName;
+
+/// A call that a plugin did not survive, or answered in a way that cannot be used. The plugin's
+/// next call meets a new instance; nothing else is touched.
+#[derive(Debug, Error)]
+#[error("plugin `{plugin}` {cause} (in `{function}`)")]
+pub struct Fault {
+    /// Which plugin.
+    pub plugin: PluginName,
+    /// Which of its exports was running.
+    pub function: &'static str,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What happened to a component.
+#[derive(Debug, Error)]
+pub enum Cause {
+    /// It computed for too long.
+    #[error("used up its {0} ms of computing time")]
+    Compute(u64),
+    /// It took too long, waiting included.
+    #[error("did not answer within {0} ms")]
+    Wall(u64),
+    /// It wanted more memory than it may have.
+    #[error("reached its memory limit of {} MiB", .0 / (1024 * 1024))]
+    Memory(usize),
+    /// It called itself too deeply.
+    #[error("exhausted its call stack")]
+    Stack,
+    /// It trapped: a panic, mostly. Carries the trap and the last line of its standard error.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// It answered with something that cannot be used.
+    #[error("gave an answer that cannot be used: {0}")]
+    BadAnswer(String),
+    /// No instance was free in time.
+    #[error("found no free instance within {0} ms")]
+    NoRoom(u64),
+}
+
+impl Cause {
+    /// One stable word for audit, metrics and `error.data`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Compute(_) | Self::Wall(_) => "plugin_time",
+            Self::Memory(_) => "plugin_memory",
+            Self::Stack | Self::Trap(_) => "plugin_trap",
+            Self::BadAnswer(_) => "plugin_bad_answer",
+            Self::NoRoom(_) => "plugin_no_room",
+        }
+    }
+
+    /// What an operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Compute(_) => {
+                "report it to the plugin's author, or raise CORTEX_PLUGIN_COMPUTE_MS if the work is honest"
+            }
+            Self::Wall(_) => {
+                "see whether the plugin waits for something that is slow; its backend's _TIMEOUT_MS bounds each exchange"
+            }
+            Self::Memory(_) => {
+                "report it to the plugin's author, or raise CORTEX_PLUGIN_MEMORY_MIB if the work is honest"
+            }
+            Self::Stack | Self::Trap(_) | Self::BadAnswer(_) => {
+                "report it to the plugin's author with this line; remove the plugin's file if it goes on"
+            }
+            Self::NoRoom(_) => {
+                "calls come faster than they end: raise CORTEX_PLUGIN_MAX_INSTANCES or look for a slow backend"
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! One instance of a component: its state, its limits, and what a failed call means.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::error::Elapsed;
+use tracing::{debug, error, info, warn};
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::egress::Egress;
+use super::engine::Limits;
+use super::fault::{Cause, Fault};
+use super::stdio::{Destination, Lines};
+use super::v0_1::adapter::cortex::gateway::{log, progress, types};
+use crate::types::{PluginName, RequestId};
+
+/// Most log lines of one call; the rest is counted.
+const MAX_LOG_LINES: u32 = 50;
+/// Longest log message, in characters.
+const MAX_LOG_CHARS: usize = 2_000;
+
+/// What a store keeps for the instance in it.
+pub(super) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    memory: Memory,
+    /// Epoch ticks the guest may still compute in this call.
+    ticks_left: u64,
+    out_of_ticks: bool,
+    log: LogSink,
+    /// What the call in flight may reach; nothing outside adapter calls.
+    pub(super) egress: Option<Egress>,
+}
+
+impl State {
+    /// A state for a new instance of `plugin`. `own_stdout`: its standard output is ours.
+    pub(super) fn new(plugin: PluginName, limits: &Limits, own_stdout: bool) -> Self {
+        let log = LogSink::new(plugin);
+        let stdout = if own_stdout {
+            Destination::Stdout
+        } else {
+            Destination::Log(log.clone())
+        };
+        let wasi = WasiCtx::builder()
+            .stdout(Lines::new(stdout))
+            .stderr(Lines::new(Destination::Log(log.clone())))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(64 * 1024)
+            .build();
+        Self {
+            wasi,
+            table: ResourceTable::new(),
+            memory: Memory {
+                limit: limits.memory_bytes,
+                refused: false,
+            },
+            ticks_left: limits.compute_ticks(),
+            out_of_ticks: false,
+            log,
+            egress: None,
+        }
+    }
+
+    /// Spends one epoch tick. Called when the guest was found computing.
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.ticks_left = self.ticks_left.saturating_sub(1);
+        if self.ticks_left == 0 {
+            self.out_of_ticks = true;
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        // Other calls on this thread get their turn.
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Bounds the linear memory and remembers that it did.
+struct Memory {
+    limit: usize,
+    refused: bool,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let fits = desired <= self.limit && maximum.is_none_or(|m| desired <= m);
+        self.refused |= !fits;
+        Ok(fits)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= super::engine::MAX_TABLE_ELEMENTS && maximum.is_none_or(|m| desired <= m))
+    }
+}
+
+/// Log lines of one plugin, bounded per call.
+#[derive(Clone)]
+pub(super) struct LogSink {
+    plugin: PluginName,
+    call: Arc<Mutex<CallLog>>,
+}
+
+#[derive(Default)]
+struct CallLog {
+    request: Option<RequestId>,
+    lines: u32,
+    /// Last line of standard error: the panic message, when there was a panic.
+    last_output: Option<String>,
+}
+
+impl LogSink {
+    fn new(plugin: PluginName) -> Self {
+        Self {
+            plugin,
+            call: Arc::default(),
+        }
+    }
+
+    fn begin(&self, request: Option<RequestId>) {
+        *self.lock() = CallLog {
+            request,
+            ..CallLog::default()
+        };
+    }
+
+    /// Says how many lines were left out.
+    fn end(&self) {
+        let over = self.lock().lines.saturating_sub(MAX_LOG_LINES);
+        if over > 0 {
+            warn!(plugin.name = %self.plugin, "{over} more log lines of this call were left out");
+        }
+    }
+
+    fn write(&self, level: log::Level, message: &str) {
+        let request = {
+            let mut call = self.lock();
+            call.lines = call.lines.saturating_add(1);
+            if call.lines > MAX_LOG_LINES {
+                return;
+            }
+            call.request.map(|r| r.to_string()).unwrap_or_default()
+        };
+        let message: String = message
+            .chars()
+            .take(MAX_LOG_CHARS)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let plugin = self.plugin.as_str();
+        match level {
+            log::Level::Debug => debug!(plugin.name = plugin, request.id = request, "{message}"),
+            log::Level::Info => info!(plugin.name = plugin, request.id = request, "{message}"),
+            log::Level::Warning => warn!(plugin.name = plugin, request.id = request, "{message}"),
+            log::Level::Error => error!(plugin.name = plugin, request.id = request, "{message}"),
+        }
+    }
+
+    /// A line that the guest printed.
+    pub(super) fn guest_output(&self, line: &str) {
+        let line = line.trim_end();
+        if !line.starts_with("note: ") {
+            self.lock().last_output = Some(line.chars().take(300).collect());
+        }
+        self.write(log::Level::Info, line);
+    }
+
+    fn last_output(&self) -> Option<String> {
+        self.lock().last_output.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, CallLog> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl log::Host for State {
+    fn write(&mut self, level: log::Level, message: String) {
+        self.log.write(level, &message);
+    }
+}
+
+impl progress::Host for State {
+    fn report(&mut self, progress: f64, total: Option<f64>, _message: Option<String>) {
+        // Nobody can ask for progress yet: answers are single JSON objects in this version.
+        debug!(plugin.name = %self.log.plugin, progress, total, "progress");
+    }
+}
+
+impl types::Host for State {}
+
+/// An instance and the bindings to its exports.
+pub(super) struct Guest<B> {
+    /// The store it lives in.
+    pub(super) store: Store<State>,
+    /// Its exports.
+    pub(super) exports: B,
+    plugin: PluginName,
+    limits: Arc<Limits>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl<B> Guest<B> {
+    pub(super) fn new(
+        store: Store<State>,
+        exports: B,
+        plugin: PluginName,
+        limits: Arc<Limits>,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            store,
+            exports,
+            plugin,
+            limits,
+            _slot: slot,
+        }
+    }
+
+    /// Gets ready for one call.
+    pub(super) fn begin(&mut self, request: Option<RequestId>, egress: Option<Egress>) {
+        let ticks = self.limits.compute_ticks();
+        let state = self.store.data_mut();
+        state.ticks_left = ticks;
+        state.out_of_ticks = false;
+        state.memory.refused = false;
+        state.egress = egress;
+        state.log.begin(request);
+        self.store.set_epoch_deadline(1);
+    }
+
+    /// Reads how one call ended. After an error the instance must not be used again.
+    pub(super) fn end<R>(
+        &mut self,
+        function: &'static str,
+        wall: Duration,
+        result: Result<wasmtime::Result<R>, Elapsed>,
+    ) -> Result<R, Fault> {
+        let state = self.store.data_mut();
+        state.egress = None;
+        state.log.end();
+        let cause = match result {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => cause_of(&error, state, &self.limits),
+            Err(Elapsed { .. }) => Cause::Wall(millis(wall)),
+        };
+        Err(Fault {
+            plugin: self.plugin.clone(),
+            function,
+            cause,
+        })
+    }
+}
+
+/// Bounds the store and starts its clock. Goes with [`State::new`].
+pub(super) fn arm(store: &mut Store<State>) {
+    store.limiter(|state| &mut state.memory);
+    store.epoch_deadline_callback(|mut context| context.data_mut().tick());
+    store.set_epoch_deadline(1);
+}
+
+/// Tells from an error and the state what a guest died of.
+pub(super) fn cause_of(error: &wasmtime::Error, state: &State, limits: &Limits) -> Cause {
+    if state.out_of_ticks {
+        return Cause::Compute(limits.compute_ms);
+    }
+    if state.memory.refused {
+        return Cause::Memory(limits.memory_bytes);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => Cause::Stack,
+        trap => {
+            let what = trap.map_or_else(|| format!("{error:#}"), |t| t.to_string());
+            let said = state
+                .log
+                .last_output()
+                .map(|line| format!(": {line}"))
+                .unwrap_or_default();
+            Cause::Trap(format!("{}{said}", what.lines().next().unwrap_or_default()))
+        }
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,169 @@
+//! Scope policies: who may see and call what.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::adapter::to_wire;
+use super::engine::Runtime;
+use super::fault::{Cause, Fault};
+use super::instance::{Guest, State, cause_of, millis};
+use super::v0_1::policy::exports::cortex::gateway::policy::Decision as WireDecision;
+use super::v0_1::policy::{ScopePolicy, ScopePolicyPre};
+use crate::types::{PluginName, Principal, RequestId, Scope, ScopeSet};
+
+pub use super::v0_1::policy::exports::cortex::gateway::policy::Item;
+
+/// Longest a policy may take, computing and waiting for an instance together.
+const WALL: Duration = Duration::from_secs(5);
+
+/// What a policy says of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No; these scopes would change that.
+    MissingScope(ScopeSet),
+    /// No; more scopes would not help. Carries the reason, for the caller.
+    Deny(String),
+}
+
+/// A loaded scope policy.
+pub struct Policy {
+    /// Its name.
+    pub name: PluginName,
+    /// Its own version.
+    pub version: String,
+    /// Whether it wants to see arguments.
+    reads_arguments: bool,
+    pre: ScopePolicyPre<State>,
+    runtime: Arc<Runtime>,
+}
+
+impl Policy {
+    /// Loads a policy and asks it what it reads.
+    ///
+    /// # Errors
+    /// [`Fault`] when it fails to say.
+    pub(super) async fn new(
+        runtime: Arc<Runtime>,
+        name: PluginName,
+        version: String,
+        pre: ScopePolicyPre<State>,
+    ) -> Result<Self, Fault> {
+        let mut policy = Self {
+            name,
+            version,
+            reads_arguments: false,
+            pre,
+            runtime,
+        };
+        let mut guest = policy.fresh("reads").await?;
+        guest.begin(None, None);
+        let exports = guest.exports.cortex_gateway_policy();
+        let result = tokio::time::timeout(WALL, exports.call_reads(&mut guest.store)).await;
+        policy.reads_arguments = guest
+            .end("reads", WALL, result)?
+            .iter()
+            .any(|word| word == "arguments");
+        Ok(policy)
+    }
+
+    /// Which of these the caller may see: one answer per item.
+    ///
+    /// # Errors
+    /// [`Fault`]; the caller then sees nothing.
+    pub async fn filter(
+        &self,
+        caller: &Principal,
+        items: &[Item],
+        request: RequestId,
+    ) -> Result<Vec<bool>, Fault> {
+        let mut guest = self.fresh("filter").await?;
+        guest.begin(Some(request), None);
+        let exports = guest.exports.cortex_gateway_policy();
+        let result = tokio::time::timeout(
+            WALL,
+            exports.call_filter(&mut guest.store, &to_wire(caller), items),
+        )
+        .await;
+        match guest.end("filter", WALL, result)? {
+            Ok(answers) if answers.len() == items.len() => Ok(answers),
+            Ok(answers) => Err(self.unusable(
+                "filter",
+                format!("{} answers for {} items", answers.len(), items.len()),
+            )),
+            Err(said) => Err(self.unusable("filter", said)),
+        }
+    }
+
+    /// Whether the caller may use this item now.
+    ///
+    /// # Errors
+    /// [`Fault`]; the call is then refused.
+    pub async fn authorize(
+        &self,
+        caller: &Principal,
+        item: &Item,
+        arguments: &String,
+        request: RequestId,
+    ) -> Result<Decision, Fault> {
+        let mut guest = self.fresh("authorize").await?;
+        guest.begin(Some(request), None);
+        let arguments = self.reads_arguments.then_some(arguments);
+        let exports = guest.exports.cortex_gateway_policy();
+        let principal = to_wire(caller);
+        let running = exports.call_authorize(&mut guest.store, &principal, item, arguments);
+        let result = tokio::time::timeout(WALL, running).await;
+        match guest.end("authorize", WALL, result)? {
+            Ok(WireDecision::Allow) => Ok(Decision::Allow),
+            Ok(WireDecision::MissingScope(scopes)) => {
+                // These go into a header: parsed, never reflected as they came.
+                let scopes: Result<ScopeSet, _> =
+                    scopes.iter().map(|s| s.parse::<Scope>()).collect();
+                scopes
+                    .map(Decision::MissingScope)
+                    .map_err(|e| self.unusable("authorize", e.to_string()))
+            }
+            Ok(WireDecision::Deny(reason)) => {
+                Ok(Decision::Deny(reason.chars().take(500).collect()))
+            }
+            Ok(WireDecision::Other(word)) => {
+                Err(self.unusable("authorize", format!("decision `{}`", word.escape_debug())))
+            }
+            Err(said) => Err(self.unusable("authorize", said)),
+        }
+    }
+
+    fn unusable(&self, function: &'static str, said: String) -> Fault {
+        let cause = Cause::BadAnswer(said.chars().take(300).collect());
+        Fault {
+            plugin: self.name.clone(),
+            function,
+            cause,
+        }
+    }
+
+    async fn fresh(&self, function: &'static str) -> Result<Guest<ScopePolicy>, Fault> {
+        let fault = |cause| Fault {
+            plugin: self.name.clone(),
+            function,
+            cause,
+        };
+        let slot = self
+            .runtime
+            .slot(WALL)
+            .await
+            .ok_or_else(|| fault(Cause::NoRoom(millis(WALL))))?;
+        let mut store = self.runtime.store(self.name.clone(), false);
+        match self.pre.instantiate_async(&mut store).await {
+            Ok(exports) => Ok(Guest::new(
+                store,
+                exports,
+                self.name.clone(),
+                Arc::clone(&self.runtime.limits),
+                slot,
+            )),
+            Err(error) => Err(fault(cause_of(&error, store.data(), &self.runtime.limits))),
+        }
+    }
+}

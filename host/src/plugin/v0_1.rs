@@ -1,0 +1,48 @@
+//! The 0.1 line of `cortex:gateway`: generated bindings and nothing else.
+
+/// `backend-adapter`.
+pub(super) mod adapter {
+    wasmtime::component::bindgen!({
+        path: "../wit/v0.1",
+        world: "backend-adapter",
+        imports: { "cortex:gateway/http.send": async },
+        exports: { default: async },
+        additional_derives: [Clone],
+    });
+}
+
+/// `scope-policy`.
+pub(super) mod policy {
+    wasmtime::component::bindgen!({
+        path: "../wit/v0.1",
+        world: "scope-policy",
+        exports: { default: async },
+        with: {
+            "cortex:gateway/types": super::adapter::cortex::gateway::types,
+            "cortex:gateway/log": super::adapter::cortex::gateway::log,
+        },
+    });
+}
+
+/// `audit-exporter`.
+pub(super) mod exporter {
+    wasmtime::component::bindgen!({
+        path: "../wit/v0.1",
+        world: "audit-exporter",
+        exports: { default: async },
+        with: {
+            "cortex:gateway/types": super::adapter::cortex::gateway::types,
+            "cortex:gateway/log": super::adapter::cortex::gateway::log,
+        },
+    });
+}
+
+/// The types of the contract, as the rest of the host uses them. A later line is converted
+/// into these where it is bound.
+pub mod model {
+    pub use super::adapter::cortex::gateway::types::{Capability, Description, Principal};
+    pub use super::adapter::exports::cortex::gateway::backend::{
+        Blob, CallError, Catalog, Content, Continuation, Deprecation, Failure, InputRequired,
+        MissingScope, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
+    };
+}

@@ -1,0 +1,7 @@
+//! HTTP: the listener, the routes, and how outcomes become responses.
+
+mod listener;
+mod respond;
+mod routes;
+
+pub use listener::{Listener, serve};

@@ -1,0 +1,265 @@
+//! Every outcome becomes a response here: the only place that names status codes and JSON-RPC
+//! error codes.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tracing::error;
+
+use crate::config::Config;
+use crate::mcp::jsonrpc::{Id, code};
+use crate::mcp::version::ProtocolVersion;
+use crate::pipeline::{Answer, Record, Refusal};
+use crate::types::ScopeSet;
+
+/// A response of this server.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+#[derive(Serialize)]
+struct Success<'a> {
+    jsonrpc: &'static str,
+    id: Option<&'a Id>,
+    result: &'a RawValue,
+}
+
+/// What a refusal becomes.
+struct Told {
+    status: StatusCode,
+    code: i32,
+    message: String,
+    data: Option<Value>,
+    challenge: Option<String>,
+}
+
+/// The response to one `POST /mcp`.
+pub(super) fn to_http(
+    config: &Config,
+    record: Option<&Record>,
+    outcome: &Result<Answer, Refusal>,
+) -> Reply {
+    let id = record.and_then(Record::id);
+    match outcome {
+        Ok(Answer::Accepted) => empty(StatusCode::ACCEPTED),
+        Ok(Answer::Result { result, .. }) => {
+            match serde_json::to_vec(&Success {
+                jsonrpc: "2.0",
+                id,
+                result,
+            }) {
+                Ok(body) => with_body(StatusCode::OK, body),
+                Err(error) => {
+                    error!(%error, "a result cannot be written");
+                    empty(StatusCode::INTERNAL_SERVER_ERROR)
+                }
+            }
+        }
+        // The one refusal with a body of its own: whoever gets it is no MCP client.
+        Err(Refusal::ForbiddenOrigin) => json_body(
+            StatusCode::FORBIDDEN,
+            &json!({ "error": "forbidden_origin" }),
+        ),
+        Err(refusal) => refused(config, id, record.and_then(Record::version), refusal),
+    }
+}
+
+fn refused(
+    config: &Config,
+    id: Option<&Id>,
+    version: Option<ProtocolVersion>,
+    refusal: &Refusal,
+) -> Reply {
+    let modern = version.is_some_and(ProtocolVersion::is_modern);
+    let told = tell(config, modern, refusal);
+    let mut error = json!({ "code": told.code, "message": told.message });
+    if let Some(data) = told.data {
+        error["data"] = data;
+    }
+    let mut reply = json_body(
+        told.status,
+        &json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+    );
+    if let Some(challenge) = told
+        .challenge
+        .and_then(|text| HeaderValue::from_str(&text).ok())
+    {
+        reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if told.status == StatusCode::SERVICE_UNAVAILABLE {
+        reply
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    reply
+}
+
+fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
+    let told = |status, code| Told {
+        status,
+        code,
+        message: refusal.to_string(),
+        data: None,
+        challenge: None,
+    };
+    match refusal {
+        Refusal::ForbiddenOrigin => told(StatusCode::FORBIDDEN, code::REFUSED),
+        Refusal::Overloaded => told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED),
+        Refusal::UnknownLegacyVersion(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Refusal::UnsupportedVersion(requested) => Told {
+            data: Some(
+                json!({ "supported": ProtocolVersion::SERVED.map(ProtocolVersion::as_str), "requested": requested }),
+            ),
+            ..told(StatusCode::BAD_REQUEST, code::UNSUPPORTED_VERSION)
+        },
+        Refusal::HeaderMismatch(_) => told(StatusCode::BAD_REQUEST, code::HEADER_MISMATCH),
+        Refusal::MissingMeta(_) => told(StatusCode::BAD_REQUEST, code::INVALID_PARAMS),
+        Refusal::Unauthenticated => Told {
+            challenge: Some(format!(
+                "Bearer resource_metadata=\"{}\"",
+                metadata_url(config)
+            )),
+            ..told(StatusCode::UNAUTHORIZED, code::REFUSED)
+        },
+        Refusal::NotJsonType => told(StatusCode::UNSUPPORTED_MEDIA_TYPE, code::INVALID_REQUEST),
+        Refusal::BodyTooLarge(_) => told(StatusCode::PAYLOAD_TOO_LARGE, code::INVALID_REQUEST),
+        Refusal::BodyTooSlow => told(StatusCode::REQUEST_TIMEOUT, code::INVALID_REQUEST),
+        Refusal::BodyBroken => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Refusal::NotJson(_) => told(StatusCode::BAD_REQUEST, code::PARSE_ERROR),
+        Refusal::InvalidMessage(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Refusal::UnknownSession => told(StatusCode::NOT_FOUND, code::SESSION_NOT_FOUND),
+        // MCP 2026-07-28 wants 404; legacy clients take any other status than 200 for a broken server.
+        Refusal::UnknownMethod(_) => told(
+            if modern {
+                StatusCode::NOT_FOUND
+            } else {
+                StatusCode::OK
+            },
+            code::METHOD_NOT_FOUND,
+        ),
+        Refusal::InvalidParams(_) | Refusal::UnknownTool(_) => {
+            told(StatusCode::OK, code::INVALID_PARAMS)
+        }
+        Refusal::InsufficientScope { required, granted } => Told {
+            message: "Insufficient scope".to_owned(),
+            data: Some(json!({ "required": required, "granted": granted })),
+            challenge: Some(step_up(config, required)),
+            ..told(StatusCode::FORBIDDEN, code::INTERNAL_ERROR)
+        },
+        Refusal::BackendRefusedScope { required, method } => Told {
+            message: "Backend refused scope".to_owned(),
+            data: Some(json!({ "required": required, "method": method })),
+            challenge: Some(step_up(config, required)),
+            ..told(StatusCode::FORBIDDEN, code::INTERNAL_ERROR)
+        },
+        Refusal::Denied(_) => told(StatusCode::OK, code::INTERNAL_ERROR),
+        // Which plugin and what kind of trouble; the detail is for the log.
+        Refusal::Plugin(fault) => Told {
+            message: format!(
+                "The gateway's plugin `{}` failed; the operator can find out why",
+                fault.plugin
+            ),
+            data: Some(json!({ "plugin": fault.plugin, "reason": fault.cause.code() })),
+            ..told(StatusCode::OK, code::INTERNAL_ERROR)
+        },
+        Refusal::Internal(detail) => {
+            error!(detail, "internal error");
+            told(StatusCode::OK, code::INTERNAL_ERROR)
+        }
+    }
+}
+
+/// RFC 6750 §3.1, RFC 9728 §5.1. Scopes are visible ASCII without quotes by their type.
+fn step_up(config: &Config, required: &ScopeSet) -> String {
+    let url = metadata_url(config);
+    format!(
+        "Bearer error=\"insufficient_scope\", scope=\"{required}\", resource_metadata=\"{url}\""
+    )
+}
+
+/// Where the protected resource metadata is found (RFC 9728 §3).
+pub(super) fn metadata_url(config: &Config) -> String {
+    format!(
+        "{}/.well-known/oauth-protected-resource",
+        config.canonical_uri.origin().ascii_serialization()
+    )
+}
+
+/// A JSON body.
+pub(super) fn json_body(status: StatusCode, value: &Value) -> Reply {
+    with_body(status, value.to_string().into_bytes())
+}
+
+/// No such path.
+pub(super) fn not_found() -> Reply {
+    json_body(StatusCode::NOT_FOUND, &json!({ "error": "not_found" }))
+}
+
+/// A path that does not take this method.
+pub(super) fn method_not_allowed(allow: &'static str) -> Reply {
+    let mut reply = json_body(
+        StatusCode::METHOD_NOT_ALLOWED,
+        &json!({ "error": "method_not_allowed" }),
+    );
+    reply
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
+    reply
+}
+
+/// Alive, or ready.
+pub(super) fn health(ok: bool, detail: &Value) -> Reply {
+    json_body(
+        if ok {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        detail,
+    )
+}
+
+/// A document that may be kept for this many seconds, by anybody.
+pub(super) fn public_document(value: &Value, max_age: u32) -> Reply {
+    let mut reply = json_body(StatusCode::OK, value);
+    if let Ok(age) = HeaderValue::from_str(&format!("public, max-age={max_age}")) {
+        reply.headers_mut().insert(CACHE_CONTROL, age);
+    }
+    reply
+}
+
+/// The answer to a preflight request, or to nothing.
+pub(super) fn no_content() -> Reply {
+    empty(StatusCode::NO_CONTENT)
+}
+
+fn with_body(status: StatusCode, body: Vec<u8>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = status;
+    reply
+}
+
+/// How many bytes of body a response has.
+pub(super) fn size(reply: &Reply) -> usize {
+    use hyper::body::Body as _;
+    reply
+        .body()
+        .size_hint()
+        .exact()
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or_default()
+}

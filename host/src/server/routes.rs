@@ -1,0 +1,144 @@
+//! Which path does what.
+
+use std::collections::BTreeSet;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::json;
+
+use super::respond::{self, Reply};
+use crate::catalog::Health;
+use crate::pipeline::{self, Arrival, Gateway};
+
+/// Header fields that a browser may send to `/mcp`.
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, \
+                               Mcp-Name, Last-Event-ID, X-Dev-Mode, X-Cortex-Backends, X-Cortex-Tool-Mode";
+
+/// Answers one request.
+pub(super) async fn route(gw: &Gateway, arrival: Arrival) -> Reply {
+    let method = arrival.head.method.clone();
+    match (arrival.head.uri.path(), &method) {
+        ("/mcp", _) => mcp(gw, arrival).await,
+        ("/healthz", &Method::GET) => respond::health(true, &json!({ "status": "alive" })),
+        ("/readyz", &Method::GET) => ready(gw),
+        (
+            "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp",
+            &Method::GET | &Method::OPTIONS,
+        ) => resource_metadata(gw),
+        ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
+        (
+            "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp",
+            _,
+        ) => respond::method_not_allowed("GET, OPTIONS"),
+        _ => respond::not_found(),
+    }
+}
+
+async fn mcp(gw: &Gateway, arrival: Arrival) -> Reply {
+    let origin = arrival
+        .head
+        .headers
+        .get(ORIGIN)
+        .filter(|origin| gw.origins.allows(origin))
+        .cloned();
+    let mut reply = match arrival.head.method {
+        Method::POST => {
+            let (outcome, record) = pipeline::handle(gw, arrival).await;
+            let reply = respond::to_http(&gw.config, record.as_ref(), &outcome);
+            if let Some(record) = record {
+                record.close(&outcome, respond::size(&reply));
+            }
+            reply
+        }
+        Method::OPTIONS => preflight(),
+        // Neither sessions nor server-initiated streams in this version (MCP allows 405 for both).
+        _ => respond::method_not_allowed("POST, OPTIONS"),
+    };
+    if let Some(origin) = origin {
+        let headers = reply.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"),
+        );
+    }
+    reply
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Origin"));
+    reply
+}
+
+fn preflight() -> Reply {
+    let mut reply = respond::no_content();
+    let headers: &mut HeaderMap = reply.headers_mut();
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("POST, GET, DELETE, OPTIONS"),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(ALLOWED_HEADERS),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    reply
+}
+
+/// Ready: a policy is loaded, every backend has its adapter, and the first refresh is over. A
+/// backend that is down does not make the gateway unready: the others are served.
+fn ready(gw: &Gateway) -> Reply {
+    let mut missing = Vec::new();
+    if gw.plugins.policies.is_empty() {
+        missing.push("no scope policy is loaded: nothing would be allowed".to_owned());
+    }
+    if gw.plugins.exporters.is_empty() {
+        missing.push("no audit exporter is loaded".to_owned());
+    }
+    for (id, route) in &gw.routes {
+        if let Err(adapter) = &route.adapter {
+            missing.push(format!(
+                "backend `{id}` needs the adapter `{adapter}`, which is not loaded"
+            ));
+        }
+    }
+    if !gw.catalog.is_ready() {
+        missing.push("the first catalog refresh is not over".to_owned());
+    }
+    let snapshot = gw.catalog.snapshot();
+    let up = snapshot
+        .backends
+        .values()
+        .filter(|health| **health == Health::Up)
+        .count();
+    respond::health(
+        missing.is_empty(),
+        &json!({ "ready": missing.is_empty(), "missing": missing, "backends": snapshot.backends.len(), "up": up }),
+    )
+}
+
+/// The protected resource metadata document (RFC 9728 §2).
+fn resource_metadata(gw: &Gateway) -> Reply {
+    let snapshot = gw.catalog.snapshot();
+    let scopes: BTreeSet<&str> = snapshot
+        .listed
+        .iter()
+        .flat_map(|tool| tool.item.scopes.iter().map(String::as_str))
+        .filter(|scope| *scope != "offline_access")
+        .collect();
+    let servers: Vec<&str> = gw.config.oauth_issuer.as_deref().into_iter().collect();
+    let mut reply = respond::public_document(
+        &json!({
+            "resource": gw.config.canonical_uri.as_str(),
+            "authorization_servers": servers,
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": scopes,
+        }),
+        60,
+    );
+    reply
+        .headers_mut()
+        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    reply
+}

@@ -1,0 +1,11 @@
+//! Words of the domain, parsed once at the edge. Does no I/O and knows no other module.
+
+mod id;
+mod principal;
+mod scope;
+mod secret;
+
+pub use id::{BackendId, InvalidName, PluginName, RequestId};
+pub use principal::{Issuer, Principal, Subject};
+pub use scope::{InvalidScope, Scope, ScopeSet};
+pub use secret::{AccessToken, Secret};

@@ -1,0 +1,61 @@
+//! Who is calling.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::ScopeSet;
+
+/// A token's `sub` (RFC 9068 §2.2): unique together with the issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject(Arc<str>);
+
+/// A token's `iss`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Issuer(Arc<str>);
+
+macro_rules! text_newtype {
+    ($name:ident) => {
+        impl $name {
+            /// From a verified claim.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+text_newtype!(Subject);
+text_newtype!(Issuer);
+
+/// An authenticated caller: what a verified token says, without the token.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// `sub`.
+    pub subject: Subject,
+    /// `iss`.
+    pub issuer: Issuer,
+    /// `client_id` or `azp`.
+    pub client_id: Option<String>,
+    /// `email`.
+    pub email: Option<String>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `metadata.role`.
+    pub role: Option<String>,
+    /// `pool`.
+    pub pool: Option<String>,
+    /// Granted scopes.
+    pub scopes: ScopeSet,
+    /// Whether this is the dev bypass and not a token.
+    pub dev_bypass: bool,
+}
