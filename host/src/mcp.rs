@@ -4,4 +4,5 @@ pub mod header;
 pub mod json;
 pub mod jsonrpc;
 pub mod params;
+pub mod sse;
 pub mod version;

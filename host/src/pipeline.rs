@@ -12,12 +12,14 @@ mod dispatch;
 mod origin;
 mod parse;
 mod policy;
+mod progress;
 mod refusal;
 mod session;
 mod version;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -74,17 +76,101 @@ pub struct Gateway {
     pub room: Semaphore,
 }
 
-/// Serves one `POST /mcp`. Whatever happens leaves one audit record.
-pub async fn handle(gw: &Gateway, arrival: Arrival) -> (Result<Answer, Refusal>, Option<Record>) {
-    // Without a place for its record a request is not served at all.
-    let Ok(mut record) = audit::open(gw, &arrival) else {
-        return (Err(Refusal::Overloaded), None);
-    };
-    let outcome = run(gw, arrival, &mut record).await;
-    (outcome, Some(record))
+/// How a request was served.
+pub enum Served {
+    /// With one answer.
+    Whole(Finished),
+    /// With reports while it runs, and an answer at the end.
+    Stream(Running),
 }
 
-async fn run(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answer, Refusal> {
+/// A request that is over.
+pub struct Finished {
+    /// What came of it.
+    pub outcome: Result<Answer, Refusal>,
+    /// Its audit record, to be closed with what the client was sent. There is none only when
+    /// the audit queue is full.
+    pub record: Option<Box<Record>>,
+}
+
+/// A request that has begun to report. Dropping it stops the call.
+pub struct Running {
+    reports: progress::Reports,
+    /// What was taken out of `reports` already.
+    next: Option<String>,
+    work: Pin<Box<dyn Future<Output = Finished> + Send>>,
+    finished: Option<Finished>,
+}
+
+/// What comes next from a running request.
+pub enum Event {
+    /// A JSON-RPC notification.
+    Notification(String),
+    /// The end.
+    Finished(Finished),
+}
+
+impl Running {
+    /// Waits for what comes next. What was reported before the end is told before the end.
+    /// Not to be called after it.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(report) = self.next.take().or_else(|| self.reports.try_recv().ok()) {
+                return Event::Notification(report);
+            }
+            if let Some(finished) = self.finished.take() {
+                return Event::Finished(finished);
+            }
+            tokio::select! {
+                Some(report) = self.reports.recv() => self.next = Some(report),
+                finished = &mut self.work => self.finished = Some(finished),
+            }
+        }
+    }
+}
+
+/// Serves one `POST /mcp`. Whatever happens leaves one audit record.
+pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
+    // Without a place for its record a request is not served at all.
+    let Ok(record) = audit::open(&gw, &arrival) else {
+        return Served::Whole(Finished {
+            outcome: Err(Refusal::Overloaded),
+            record: None,
+        });
+    };
+    let mut record = Box::new(record);
+    let (reporter, mut reports) = progress::channel(&arrival.head.headers);
+    let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> = Box::pin(async move {
+        let outcome = run(&gw, arrival, &mut record, reporter).await;
+        Finished {
+            outcome,
+            record: Some(record),
+        }
+    });
+    let finished = tokio::select! {
+        Some(report) = reports.recv() => {
+            return Served::Stream(Running { reports, next: Some(report), work, finished: None });
+        }
+        finished = &mut work => finished,
+    };
+    // A refusal keeps its status code; a result does not lose what was reported before it.
+    match (reports.try_recv(), &finished.outcome) {
+        (Ok(report), Ok(_)) => Served::Stream(Running {
+            reports,
+            next: Some(report),
+            work,
+            finished: Some(finished),
+        }),
+        _ => Served::Whole(finished),
+    }
+}
+
+async fn run(
+    gw: &Gateway,
+    arrival: Arrival,
+    record: &mut Record,
+    reporter: progress::Reporter,
+) -> Result<Answer, Refusal> {
     let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
 
     let request = origin::check(&gw.origins, arrival)?; //              MCP Streamable HTTP, "Security & Endpoint"
@@ -92,7 +178,7 @@ async fn run(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answ
     let request = auth::authenticate(&gw.config, request)?; //          RFC 6750 §2.1
     record.caller(request.caller());
     let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
-    let parse::Message::Request(request) = message else {
+    let Some(request) = message else {
         return Ok(Answer::Accepted);
     };
     record.request(&request);
@@ -108,7 +194,7 @@ async fn run(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answ
             record.target(&intent);
             let permit = policy::permit(&gw.plugins, intent).await?;
             record.permitted();
-            adapter::call(gw, permit).await
+            adapter::call(gw, permit, reporter).await
         }
     }
 }

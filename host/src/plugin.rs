@@ -21,6 +21,7 @@ pub use adapter::{Adapter, Backend};
 pub use engine::{EngineError, Runtime};
 pub use exporter::{AuditRecord, Exporter};
 pub use fault::{Cause, Fault};
+pub use instance::ProgressSink;
 pub use loader::{Loaded, Plugins, Refused};
 pub use policy::{Decision, Item, Policy};
 pub use v0_1::model;

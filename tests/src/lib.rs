@@ -1,1 +1,63 @@
-//! Protocol tests against a running gateway
+//! What the tests stand on: a real gateway process with real components, a backend that does
+//! whatever a test wants, and a small HTTP client.
+
+pub mod backend;
+pub mod client;
+pub mod gateway;
+
+pub use backend::{FakeBackend, Plan};
+pub use client::{Client, Reply};
+pub use gateway::{Gateway, GatewayBuilder};
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where this process keeps what it built.
+fn built_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test")
+}
+
+/// The default components and those that misbehave on purpose, built once for this process.
+pub fn component(name: &str) -> PathBuf {
+    const NAMES: &[&str] = &[
+        "backend-http",
+        "policy-scopes",
+        "audit-stdout",
+        "hello-backend",
+        "mischief",
+    ];
+    static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let out = built_dir().join("components");
+        match xtask::components::build(NAMES, out) {
+            Ok(paths) => paths,
+            Err(error) => give_up(&format!("the components cannot be built: {error}")),
+        }
+    });
+    let file = format!("{name}.wasm");
+    match built.iter().find(|path| path.ends_with(&file)) {
+        Some(path) => path.clone(),
+        None => give_up(&format!("no component `{name}` was built")),
+    }
+}
+
+/// A binary of this workspace, built once for this process.
+pub fn binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        match xtask::binaries::build(&["cortex-gateway", "demo-backend"], false) {
+            Ok(paths) => paths,
+            Err(error) => give_up(&format!("the gateway cannot be built: {error}")),
+        }
+    });
+    match built.iter().find(|path| path.ends_with(name)) {
+        Some(path) => path.clone(),
+        None => give_up(&format!("no binary `{name}` was built")),
+    }
+}
+
+/// Without components or gateway no test means anything: one line, and the end.
+fn give_up(why: &str) -> ! {
+    eprintln!("error: {why}");
+    std::process::exit(1);
+}

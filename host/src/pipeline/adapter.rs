@@ -4,13 +4,18 @@ use tracing::{error, info};
 
 use super::answer::{self, Answer};
 use super::policy::Permit;
+use super::progress::Reporter;
 use super::{Gateway, Refusal};
 use crate::plugin::Fault;
 use crate::plugin::model::{CallError, ToolCall, ToolOutcome};
 use crate::types::{Scope, ScopeSet};
 
 /// Makes the call as the caller.
-pub(super) async fn call(gw: &Gateway, permit: Permit) -> Result<Answer, Refusal> {
+pub(super) async fn call(
+    gw: &Gateway,
+    permit: Permit,
+    reporter: Reporter,
+) -> Result<Answer, Refusal> {
     let tool = permit.tool();
     let Some(route) = gw.routes.get(&tool.backend) else {
         return Err(Refusal::Internal(format!(
@@ -38,6 +43,7 @@ pub(super) async fn call(gw: &Gateway, permit: Permit) -> Result<Answer, Refusal
         permit.caller().principal().clone(),
         permit.caller().token().clone(),
     );
+    let progress = reporter.for_call(permit.meta());
     let call = ToolCall {
         tool: item.name.clone(),
         structured,
@@ -46,7 +52,7 @@ pub(super) async fn call(gw: &Gateway, permit: Permit) -> Result<Answer, Refusal
         arguments: permit.into_arguments(),
     };
     let result = adapter
-        .call_tool(&route.backend, &principal, &token, id, call)
+        .call_tool(&route.backend, &principal, &token, id, call, progress)
         .await;
     let result = result.inspect_err(|fault| log(fault, id))?;
     match result {

@@ -21,14 +21,6 @@ use crate::types::RequestId;
 /// Longest a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// What the body was.
-pub(super) enum Message {
-    /// Something to answer.
-    Request(Parsed),
-    /// A notification or a response: taken note of.
-    NoAnswer,
-}
-
 /// A request of a known caller, read and checked for its era.
 pub(super) struct Parsed {
     pub(super) id: RequestId,
@@ -41,12 +33,12 @@ pub(super) struct Parsed {
     pub(super) meta: Meta,
 }
 
-/// Reads the message.
+/// Reads the message. `None`: a notification or a response, which get no answer.
 pub(super) async fn read(
     config: &Config,
     request: Authenticated,
     record: &mut Record,
-) -> Result<Message, Refusal> {
+) -> Result<Option<Parsed>, Refusal> {
     let (arrival, header, caller) = request.into_parts();
     if !is_json(&arrival.head.headers) {
         return Err(Refusal::NotJsonType);
@@ -55,7 +47,7 @@ pub(super) async fn read(
     let message = match jsonrpc::parse(&body) {
         Ok(jsonrpc::Message::Request(message)) => message,
         Ok(jsonrpc::Message::Notification { .. } | jsonrpc::Message::Response) => {
-            return Ok(Message::NoAnswer);
+            return Ok(None);
         }
         Err(BadMessage::NotJson(error)) => return Err(Refusal::NotJson(error.to_string())),
         Err(BadMessage::Invalid(what)) => return Err(Refusal::InvalidMessage(what)),
@@ -64,7 +56,7 @@ pub(super) async fn read(
     let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;
     let meta = params.meta().map_err(Refusal::InvalidParams)?;
     let version = era(&arrival.head.headers, header, &message, &params, &meta)?;
-    Ok(Message::Request(Parsed {
+    Ok(Some(Parsed {
         id: arrival.id,
         head: arrival.head,
         caller,

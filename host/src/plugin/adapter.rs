@@ -8,7 +8,7 @@ use url::Origin;
 use super::egress::Egress;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault};
-use super::instance::{Guest, State, cause_of};
+use super::instance::{Guest, ProgressSink, State, cause_of};
 use super::model::{
     CallError, Catalog, Content, Principal as WirePrincipal, ToolCall, ToolOutcome,
 };
@@ -120,12 +120,14 @@ impl Adapter {
         token: &AccessToken,
         request: RequestId,
         call: ToolCall,
+        progress: Option<ProgressSink>,
     ) -> Result<Result<ToolOutcome, CallError>, Fault> {
         let (mut guest, key) = self.guest_for(backend, caller, "call-tool").await?;
         guest.begin(
             Some(request),
             Some(self.egress(backend, &As::Caller(token))),
         );
+        guest.store.data_mut().progress = progress;
         let wall = self.wall(backend);
         let principal = to_wire(caller);
         let exports = guest.exports.cortex_gateway_backend();

@@ -22,6 +22,9 @@ const MAX_LOG_LINES: u32 = 50;
 /// Longest log message, in characters.
 const MAX_LOG_CHARS: usize = 2_000;
 
+/// Takes progress, total and message while a call runs.
+pub type ProgressSink = Box<dyn FnMut(f64, Option<f64>, Option<String>) + Send>;
+
 /// What a store keeps for the instance in it.
 pub(super) struct State {
     wasi: WasiCtx,
@@ -33,6 +36,8 @@ pub(super) struct State {
     log: LogSink,
     /// What the call in flight may reach; nothing outside adapter calls.
     pub(super) egress: Option<Egress>,
+    /// Who wants to hear of the progress of the call in flight.
+    pub(super) progress: Option<ProgressSink>,
 }
 
 impl State {
@@ -63,6 +68,7 @@ impl State {
             out_of_ticks: false,
             log,
             egress: None,
+            progress: None,
         }
     }
 
@@ -204,9 +210,10 @@ impl log::Host for State {
 }
 
 impl progress::Host for State {
-    fn report(&mut self, progress: f64, total: Option<f64>, _message: Option<String>) {
-        // Nobody can ask for progress yet: answers are single JSON objects in this version.
-        debug!(plugin.name = %self.log.plugin, progress, total, "progress");
+    fn report(&mut self, progress: f64, total: Option<f64>, message: Option<String>) {
+        if let Some(sink) = self.progress.as_mut() {
+            sink(progress, total, message);
+        }
     }
 }
 
@@ -261,6 +268,7 @@ impl<B> Guest<B> {
     ) -> Result<R, Fault> {
         let state = self.store.data_mut();
         state.egress = None;
+        state.progress = None;
         state.log.end();
         let cause = match result {
             Ok(Ok(value)) => return Ok(value),

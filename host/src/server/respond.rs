@@ -1,10 +1,15 @@
 //! Every outcome becomes a response here: the only place that names status codes and JSON-RPC
 //! error codes.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::Frame;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -12,12 +17,13 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::mcp::jsonrpc::{Id, code};
+use crate::mcp::sse;
 use crate::mcp::version::ProtocolVersion;
-use crate::pipeline::{Answer, Record, Refusal};
+use crate::pipeline::{Answer, Event, Finished, Gateway, Record, Refusal, Running};
 use crate::types::ScopeSet;
 
 /// A response of this server.
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>>;
 
 #[derive(Serialize)]
 struct Success<'a> {
@@ -35,33 +41,101 @@ struct Told {
     challenge: Option<String>,
 }
 
-/// The response to one `POST /mcp`.
-pub(super) fn to_http(
-    config: &Config,
-    record: Option<&Record>,
-    outcome: &Result<Answer, Refusal>,
-) -> Reply {
-    let id = record.and_then(Record::id);
-    match outcome {
+/// The response to one `POST /mcp`. Closes the audit record.
+pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
+    let Finished { outcome, record } = finished;
+    let reply = match &outcome {
         Ok(Answer::Accepted) => empty(StatusCode::ACCEPTED),
-        Ok(Answer::Result { result, .. }) => {
-            match serde_json::to_vec(&Success {
-                jsonrpc: "2.0",
-                id,
-                result,
-            }) {
-                Ok(body) => with_body(StatusCode::OK, body),
-                Err(error) => {
-                    error!(%error, "a result cannot be written");
-                    empty(StatusCode::INTERNAL_SERVER_ERROR)
-                }
-            }
-        }
         // The one refusal with a body of its own: whoever gets it is no MCP client.
         Err(Refusal::ForbiddenOrigin) => json_body(
             StatusCode::FORBIDDEN,
             &json!({ "error": "forbidden_origin" }),
         ),
+        outcome => {
+            let told = message(config, record.as_deref(), outcome);
+            let mut reply = with_body(told.status, told.body);
+            if let Some(challenge) = told
+                .challenge
+                .and_then(|text| HeaderValue::from_str(&text).ok())
+            {
+                reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            if told.status == StatusCode::SERVICE_UNAVAILABLE {
+                reply
+                    .headers_mut()
+                    .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            reply
+        }
+    };
+    if let Some(record) = record {
+        record.close(&outcome, size(&reply));
+    }
+    reply
+}
+
+/// The response to a `POST /mcp` that reports while it runs: server-sent events, the last of
+/// which is the JSON-RPC response. Closes the audit record with it.
+pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
+    let events = futures_util::stream::unfold(Some((running, 0)), move |state| {
+        let gw = Arc::clone(&gw);
+        async move {
+            let (mut running, sent) = state?;
+            match running.next().await {
+                Event::Notification(text) => {
+                    let event = sse::message(&text);
+                    let sent = sent + event.len();
+                    Some((Ok(Frame::data(Bytes::from(event))), Some((running, sent))))
+                }
+                Event::Finished(Finished { outcome, record }) => {
+                    let body = message(&gw.config, record.as_deref(), &outcome).body;
+                    let event = sse::message(&String::from_utf8_lossy(&body));
+                    if let Some(record) = record {
+                        record.close(&outcome, sent + event.len());
+                    }
+                    Some((Ok(Frame::data(Bytes::from(event))), None))
+                }
+            }
+        }
+    });
+    let mut reply = Response::new(Either::Right(BodyExt::boxed_unsync(StreamBody::new(
+        events,
+    ))));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Reverse proxies must not hold events back (MCP 2026-07-28, "Receiving Messages").
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    reply
+}
+
+/// A JSON-RPC response and how it travels when it travels alone.
+struct Wire {
+    status: StatusCode,
+    body: Vec<u8>,
+    challenge: Option<String>,
+}
+
+fn message(config: &Config, record: Option<&Record>, outcome: &Result<Answer, Refusal>) -> Wire {
+    let id = record.and_then(Record::id);
+    match outcome {
+        Ok(Answer::Result { result, .. }) => match serde_json::to_vec(&Success {
+            jsonrpc: "2.0",
+            id,
+            result,
+        }) {
+            Ok(body) => Wire {
+                status: StatusCode::OK,
+                body,
+                challenge: None,
+            },
+            Err(error) => refused(config, id, None, &Refusal::Internal(error.to_string())),
+        },
+        Ok(Answer::Accepted) => Wire {
+            status: StatusCode::ACCEPTED,
+            body: Vec::new(),
+            challenge: None,
+        },
         Err(refusal) => refused(config, id, record.and_then(Record::version), refusal),
     }
 }
@@ -71,29 +145,21 @@ fn refused(
     id: Option<&Id>,
     version: Option<ProtocolVersion>,
     refusal: &Refusal,
-) -> Reply {
+) -> Wire {
     let modern = version.is_some_and(ProtocolVersion::is_modern);
     let told = tell(config, modern, refusal);
     let mut error = json!({ "code": told.code, "message": told.message });
     if let Some(data) = told.data {
         error["data"] = data;
     }
-    let mut reply = json_body(
-        told.status,
-        &json!({ "jsonrpc": "2.0", "id": id, "error": error }),
-    );
-    if let Some(challenge) = told
-        .challenge
-        .and_then(|text| HeaderValue::from_str(&text).ok())
-    {
-        reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    let body = json!({ "jsonrpc": "2.0", "id": id, "error": error })
+        .to_string()
+        .into_bytes();
+    Wire {
+        status: told.status,
+        body,
+        challenge: told.challenge,
     }
-    if told.status == StatusCode::SERVICE_UNAVAILABLE {
-        reply
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    reply
 }
 
 fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
@@ -236,7 +302,7 @@ pub(super) fn no_content() -> Reply {
 }
 
 fn with_body(status: StatusCode, body: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(Either::Left(Full::new(body.into())));
     *reply.status_mut() = status;
     reply
         .headers_mut()
@@ -248,13 +314,13 @@ fn with_body(status: StatusCode, body: Vec<u8>) -> Reply {
 }
 
 fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Either::Left(Full::default()));
     *reply.status_mut() = status;
     reply
 }
 
 /// How many bytes of body a response has.
-pub(super) fn size(reply: &Reply) -> usize {
+fn size(reply: &Reply) -> usize {
     use hyper::body::Body as _;
     reply
         .body()

@@ -1,6 +1,7 @@
 //! Which path does what.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -11,14 +12,14 @@ use serde_json::json;
 
 use super::respond::{self, Reply};
 use crate::catalog::Health;
-use crate::pipeline::{self, Arrival, Gateway};
+use crate::pipeline::{self, Arrival, Gateway, Served};
 
 /// Header fields that a browser may send to `/mcp`.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, \
                                Mcp-Name, Last-Event-ID, X-Dev-Mode, X-Cortex-Backends, X-Cortex-Tool-Mode";
 
 /// Answers one request.
-pub(super) async fn route(gw: &Gateway, arrival: Arrival) -> Reply {
+pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     let method = arrival.head.method.clone();
     match (arrival.head.uri.path(), &method) {
         ("/mcp", _) => mcp(gw, arrival).await,
@@ -37,7 +38,7 @@ pub(super) async fn route(gw: &Gateway, arrival: Arrival) -> Reply {
     }
 }
 
-async fn mcp(gw: &Gateway, arrival: Arrival) -> Reply {
+async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     let origin = arrival
         .head
         .headers
@@ -45,14 +46,10 @@ async fn mcp(gw: &Gateway, arrival: Arrival) -> Reply {
         .filter(|origin| gw.origins.allows(origin))
         .cloned();
     let mut reply = match arrival.head.method {
-        Method::POST => {
-            let (outcome, record) = pipeline::handle(gw, arrival).await;
-            let reply = respond::to_http(&gw.config, record.as_ref(), &outcome);
-            if let Some(record) = record {
-                record.close(&outcome, respond::size(&reply));
-            }
-            reply
-        }
+        Method::POST => match pipeline::handle(Arc::clone(gw), arrival).await {
+            Served::Whole(finished) => respond::to_http(&gw.config, finished),
+            Served::Stream(running) => respond::stream(Arc::clone(gw), running),
+        },
         Method::OPTIONS => preflight(),
         // Neither sessions nor server-initiated streams in this version (MCP allows 405 for both).
         _ => respond::method_not_allowed("POST, OPTIONS"),

@@ -1,0 +1,354 @@
+//! Components that misbehave, and components that do not fit: each contained, each with a message
+//! that tells the operator what to do, other calls unharmed.
+
+use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan, component};
+use serde_json::json;
+
+/// A gateway with a good backend `docs` and a backend `bad` whose adapter misbehaves on request.
+async fn with_mischief(mode: &str) -> (FakeBackend, Gateway) {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", Plan::Json(200, json!("fine")));
+    let gateway = GatewayBuilder::new()
+        .plugin("mischief")
+        .backend("docs", &backend.url())
+        .backend("bad", &backend.url())
+        .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
+        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:test:use mcp:mischief:use")
+        .env("CORTEX_PLUGIN_COMPUTE_MS", "500")
+        .env("CORTEX_PLUGIN_INSTANCES", mode)
+        .start()
+        .await;
+    gateway.ready().await;
+    (backend, gateway)
+}
+
+#[tokio::test]
+async fn a_component_that_fails_fails_alone() {
+    let (_backend, mut gateway) = with_mischief("call").await;
+    for (tool, reason, logged) in [
+        (
+            "bad_spin",
+            "plugin_time",
+            "used up its 500 ms of computing time",
+        ),
+        (
+            "bad_leak",
+            "plugin_memory",
+            "reached its memory limit of 64 MiB",
+        ),
+        ("bad_trap", "plugin_trap", "trapped"),
+        ("bad_recurse", "plugin_trap", "exhausted its call stack"),
+        ("bad_huge_result", "plugin_bad_answer", "larger than"),
+        (
+            "bad_bad_json",
+            "plugin_bad_answer",
+            "gave an answer that cannot be used",
+        ),
+    ] {
+        // Others are served while this one is at it.
+        let client = gateway.client.clone();
+        let bad = tokio::spawn(async move { client.call(tool, json!({})).await });
+        assert_eq!(
+            gateway
+                .client
+                .call("docs_act", json!({}))
+                .await
+                .tool_text()
+                .0,
+            "fine",
+            "beside {tool}"
+        );
+        let reply = bad.await.expect("an answer");
+        assert_eq!(
+            (reply.status.as_u16(), reply.error().0),
+            (200, -32603),
+            "{tool}: {}",
+            reply.text()
+        );
+        assert_eq!(
+            reply.json()["error"]["data"],
+            json!({ "plugin": "mischief", "reason": reason }),
+            "{tool}: {}\n{}",
+            reply.text(),
+            gateway.log()
+        );
+        let line = gateway.logged(logged).await;
+        assert!(
+            line.contains("plugin `mischief`") && line.contains("hint: "),
+            "{line}"
+        );
+        assert_eq!(
+            gateway.client.call("bad_ok", json!({})).await.tool_text().0,
+            "fine",
+            "after {tool}"
+        );
+    }
+    let failed = gateway
+        .audit(1)
+        .await
+        .iter()
+        .filter(|r| r["error_code"] == "plugin_time")
+        .count();
+    assert_eq!(failed, 1);
+}
+
+#[tokio::test]
+async fn a_component_reaches_only_what_it_was_granted() {
+    let (backend, mut gateway) = with_mischief("call").await;
+    let (text, _) = gateway
+        .client
+        .call("bad_call_home", json!({}))
+        .await
+        .tool_text();
+    assert!(
+        text.to_lowercase().contains("origin") && text.contains("http://127.0.0.1:9"),
+        "{text}"
+    );
+
+    let (text, _) = gateway
+        .client
+        .call("bad_steal_token", json!({}))
+        .await
+        .tool_text();
+    assert!(text.contains("belongs to the host"), "{text}");
+    assert!(
+        text.contains("only `discover` and `get-snapshot`"),
+        "{text}"
+    );
+    assert!(backend.seen("").is_empty(), "nothing was sent");
+
+    let (text, _) = gateway
+        .client
+        .call("bad_env_files", json!({}))
+        .await
+        .tool_text();
+    assert!(
+        !text.contains("root:") && !text.contains("CORTEX_") && !text.contains("PATH"),
+        "{text}"
+    );
+
+    gateway
+        .client
+        .call("bad_log_flood", json!({}))
+        .await
+        .tool_text();
+    gateway
+        .logged("more log lines of this call were left out")
+        .await;
+    let lines = gateway
+        .log()
+        .lines()
+        .filter(|l| l.contains(r#""plugin.name":"mischief""#))
+        .count();
+    assert!(lines < 200, "{lines} lines");
+}
+
+#[tokio::test]
+async fn instances_are_fresh_or_kept_as_the_operator_chose() {
+    let (_backend, gateway) = with_mischief("call").await;
+    for _ in 0..3 {
+        assert_eq!(
+            gateway
+                .client
+                .call("bad_state", json!({}))
+                .await
+                .tool_text()
+                .0,
+            "1"
+        );
+    }
+    let (_backend, gateway) = with_mischief("subject").await;
+    for expected in ["1", "2", "3"] {
+        assert_eq!(
+            gateway
+                .client
+                .call("bad_state", json!({}))
+                .await
+                .tool_text()
+                .0,
+            expected
+        );
+    }
+    // A call that failed takes its instance with it.
+    assert_eq!(
+        gateway.client.call("bad_trap", json!({})).await.error().0,
+        -32603
+    );
+    assert_eq!(
+        gateway
+            .client
+            .call("bad_state", json!({}))
+            .await
+            .tool_text()
+            .0,
+        "1"
+    );
+}
+
+/// Replaces text of the same length all over a component: names stay well-formed.
+fn patched(name: &str, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(component(name)).expect("a component");
+    let mut found = 0;
+    let mut at = 0;
+    while at + from.len() <= bytes.len() {
+        if bytes[at..].starts_with(from.as_bytes()) {
+            bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+            found += 1;
+        }
+        at += 1;
+    }
+    assert!(found > 0, "`{from}` is in {name}");
+    bytes
+}
+
+#[tokio::test]
+async fn files_that_do_not_fit_are_refused_with_the_reason_and_the_rest_goes_on() {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", Plan::Json(200, json!("fine")));
+    let truncated = std::fs::read(component("hello-backend")).expect("a component");
+    let mut gateway = GatewayBuilder::new()
+        .plugin_file("a-text.wasm", b"hello")
+        .plugin_file("b-module.wasm", b"\0asm\x01\0\0\0")
+        .plugin_file("c-half.wasm", &truncated[..truncated.len() / 2])
+        .plugin_file("d-empty.wasm", b"\0asm\x0d\0\x01\0")
+        .plugin_file(
+            "e-future.wasm",
+            &patched("hello-backend", "@0.1.0", "@0.9.0"),
+        )
+        .plugin_file(
+            "f-wants-more.wasm",
+            &patched("mischief", "cortex:gateway/log@", "cortex:gateway/lag@"),
+        )
+        .plugin_file(
+            "z-twice.wasm",
+            &std::fs::read(component("policy-scopes")).expect("a component"),
+        )
+        .plugin_file("notes.txt", b"not a plugin")
+        .backend("docs", &backend.url())
+        .start()
+        .await;
+    gateway.ready().await;
+    for (file, words) in [
+        ("a-text.wasm", "it is not WebAssembly"),
+        (
+            "b-module.wasm",
+            "it is a core module, not a component; hint: build it with `cargo build --target wasm32-wasip2`",
+        ),
+        ("c-half.wasm", "it does not compile"),
+        (
+            "d-empty.wasm",
+            "it exports no interface of `cortex:gateway`",
+        ),
+        (
+            "e-future.wasm",
+            "it was built for cortex:gateway 0.9.0, and this gateway serves 0.1.x; hint: rebuild it",
+        ),
+        ("f-wants-more.wasm", "cortex:gateway/lag"),
+        (
+            "z-twice.wasm",
+            "the name `policy-scopes` is taken by `policy-scopes.wasm`",
+        ),
+    ] {
+        let line = gateway.logged(&format!(r#""file":"{file}""#)).await;
+        assert!(
+            line.contains("plugin refused") && line.contains(words),
+            "{file}: {line}"
+        );
+    }
+    assert_eq!(
+        gateway
+            .client
+            .call("docs_act", json!({}))
+            .await
+            .tool_text()
+            .0,
+        "fine"
+    );
+}
+
+#[tokio::test]
+async fn a_backend_without_its_adapter_says_which_one_is_missing() {
+    let backend = FakeBackend::start(json!([])).await;
+    let mut gateway = GatewayBuilder::new()
+        .backend("docs", &backend.url())
+        .env("CORTEX_BACKEND_DOCS_ADAPTER", "backend-soap")
+        .start()
+        .await;
+    let line = gateway.logged("backend is down").await;
+    assert!(
+        line.contains("no adapter plugin `backend-soap` is loaded"),
+        "{line}"
+    );
+    let ready = gateway.client.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("backend-soap"));
+}
+
+#[tokio::test]
+async fn an_authors_first_plugin_is_live_when_it_is_dropped_in() {
+    let gateway = GatewayBuilder::new()
+        .plugin("hello-backend")
+        .backend("hi", "http://127.0.0.1:9")
+        .env("CORTEX_BACKEND_HI_ADAPTER", "hello-backend")
+        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:hello:read")
+        .start()
+        .await;
+    gateway.ready().await;
+    assert_eq!(
+        gateway
+            .client
+            .call("hi_greet", json!({ "name": "Ada" }))
+            .await
+            .tool_text()
+            .0,
+        "Hello, Ada!"
+    );
+}
+
+#[tokio::test]
+async fn progress_reaches_who_asked_for_it_on_that_requests_own_stream() {
+    let (_backend, mut gateway) = with_mischief("call").await;
+    let call = |meta: serde_json::Value| {
+        let params = json!({ "name": "bad_progress", "arguments": {}, "_meta": meta });
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string()
+    };
+    let reply = gateway
+        .client
+        .post(call(json!({ "progressToken": "p" })), &[])
+        .await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.header("content-type")),
+        (200, "text/event-stream")
+    );
+    assert_eq!(reply.header("x-accel-buffering"), "no");
+    let text = reply.text();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 4, "{text}");
+    for event in &events[..3] {
+        assert_eq!(event["method"], "notifications/progress");
+        assert_eq!(event["params"]["progressToken"], "p");
+    }
+    assert_eq!(
+        (&events[3]["id"], &events[3]["result"]["isError"]),
+        (&json!(7), &json!(false))
+    );
+
+    for (meta, accept) in [
+        (json!({}), "application/json, text/event-stream"),
+        (json!({ "progressToken": 1 }), "application/json"),
+    ] {
+        let reply = gateway.client.post(call(meta), &[("accept", accept)]).await;
+        assert_eq!(reply.header("content-type"), "application/json");
+        reply.tool_text();
+    }
+    let records = gateway.audit(3).await;
+    assert!(
+        records.iter().all(|record| record["success"] == true),
+        "{records:?}"
+    );
+}

@@ -1,0 +1,191 @@
+//! A small HTTP client that says exactly what a test wants to say.
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+/// The dev bypass token of every gateway under test.
+pub const DEV_TOKEN: &str = "dev-token-of-the-tests";
+
+/// A whole response.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("not JSON ({e}): {:?}", self.text()))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header as text; empty when absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// The `result` of a JSON-RPC response.
+    pub fn result(&self) -> Value {
+        let mut json = self.json();
+        assert!(json.get("error").is_none(), "an error: {json}");
+        json["result"].take()
+    }
+
+    /// Code and message of a JSON-RPC error.
+    pub fn error(&self) -> (i64, String) {
+        let json = self.json();
+        let code = json["error"]["code"].as_i64();
+        let message = json["error"]["message"].as_str().map(str::to_owned);
+        match (code, message) {
+            (Some(code), Some(message)) => (code, message),
+            _ => panic!("no error: {json}"),
+        }
+    }
+
+    /// The text of the only content block of a tool result, and `isError`.
+    pub fn tool_text(&self) -> (String, bool) {
+        let result = self.result();
+        let blocks = result["content"].as_array().map(Vec::len);
+        assert_eq!(blocks, Some(1), "one content block: {result}");
+        let text = result["content"][0]["text"].as_str().map(str::to_owned);
+        (
+            text.unwrap_or_else(|| panic!("no text: {result}")),
+            result["isError"] == json!(true),
+        )
+    }
+
+    /// The names in a `tools/list` result.
+    pub fn tool_names(&self) -> Vec<String> {
+        let result = self.result();
+        let tools = result["tools"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| panic!("no tools: {result}"));
+        tools
+            .iter()
+            .filter_map(|t| t["name"].as_str().map(str::to_owned))
+            .collect()
+    }
+}
+
+/// Speaks to one gateway, in both eras.
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Client {
+    /// A client of the gateway at this base URL.
+    pub fn new(base: String) -> Self {
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
+        Self { base, http }
+    }
+
+    /// Sends exactly this.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Reply> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).context("a request")?;
+        let response = self.http.request(request).await.context("a response")?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.context("a body")?.to_bytes();
+        Ok(Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
+    }
+
+    /// `GET path`.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], "")
+            .await
+            .expect("a response")
+    }
+
+    /// `POST /mcp` with the dev token, as a legacy client does it.
+    pub async fn post(&self, body: impl Into<Bytes>, extra: &[(&str, &str)]) -> Reply {
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("x-dev-mode", DEV_TOKEN),
+        ];
+        headers.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));
+        headers.extend_from_slice(extra);
+        self.send(Method::POST, "/mcp", &headers, body)
+            .await
+            .expect("a response")
+    }
+
+    /// A legacy request.
+    pub async fn legacy(&self, method: &str, params: Value) -> Reply {
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+        self.post(body.to_string(), &[("mcp-protocol-version", "2025-11-25")])
+            .await
+    }
+
+    /// A modern request, with the headers and the `_meta` it needs.
+    pub async fn modern(&self, method: &str, mut params: Value) -> Reply {
+        params["_meta"] = modern_meta();
+        let name = params["name"]
+            .as_str()
+            .or(params["uri"].as_str())
+            .map(str::to_owned);
+        let body = json!({ "jsonrpc": "2.0", "id": "m-1", "method": method, "params": params });
+        let mut headers = vec![
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", method),
+        ];
+        if let Some(name) = &name {
+            headers.push(("mcp-name", name));
+        }
+        self.post(body.to_string(), &headers).await
+    }
+
+    /// Calls a tool as a legacy client.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Reply {
+        self.legacy(
+            "tools/call",
+            json!({ "name": tool, "arguments": arguments }),
+        )
+        .await
+    }
+}
+
+/// The `_meta` of a modern request.
+pub fn modern_meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
+}
