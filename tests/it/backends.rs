@@ -140,8 +140,6 @@ async fn a_dead_backend_only_loses_its_own_tools_and_comes_back_by_itself() {
 
     let risen = FakeBackend::start_at(dead, json!([FakeBackend::tool("act")])).await;
     risen.plan("act", Plan::Json(200, json!("back")));
-    let line = gateway.logged(r#""backend.id":"dead","#).await;
-    assert!(!line.is_empty());
     wait_for_tool(&gateway, "dead_act").await;
     assert_eq!(
         gateway
@@ -241,7 +239,10 @@ async fn a_catalog_that_is_no_catalog_says_what_it_is() {
         (Plan::Raw(200, "<html>"), "not JSON"),
         (Plan::Json(200, json!({ "tool": [] })), "tools"),
         (Plan::Json(500, json!({ "error": "starting" })), "500"),
-        (Plan::Json(401, json!({ "error": "who?" })), "auth"),
+        (
+            Plan::Json(401, json!({ "error": "who?" })),
+            "technical token",
+        ),
     ] {
         let backend = FakeBackend::start(json!([])).await;
         backend.plan("list_tools", plan);

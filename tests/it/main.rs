@@ -2,8 +2,10 @@
 
 mod audit;
 mod backends;
+mod component;
 mod eras;
 mod lifecycle;
 mod messages;
+mod peers;
 mod plugins;
 mod scopes;

@@ -352,3 +352,55 @@ async fn progress_reaches_who_asked_for_it_on_that_requests_own_stream() {
         "{records:?}"
     );
 }
+
+#[tokio::test]
+async fn a_policy_that_fails_has_said_no() {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    let mut gateway = GatewayBuilder::new()
+        .plugin("policy-trap")
+        .backend("docs", &backend.url())
+        .start()
+        .await;
+    gateway.ready().await;
+    let list = gateway.client.legacy("tools/list", json!({})).await;
+    assert!(
+        list.tool_names().is_empty(),
+        "one policy hides them, though the other shows them"
+    );
+    let reply = gateway.client.call("docs_act", json!({})).await;
+    let data = json!({ "plugin": "policy-trap", "reason": "plugin_trap" });
+    assert_eq!(
+        (reply.error().0, &reply.json()["error"]["data"]),
+        (-32603, &data)
+    );
+    assert!(backend.seen("act").is_empty(), "nothing was called");
+    let line = gateway.logged("nothing is allowed meanwhile").await;
+    assert!(
+        line.contains("asked about `act`") && line.contains("hint: "),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn an_exporter_that_fails_keeps_nobody_from_working_and_loses_no_record() {
+    let mut gateway = GatewayBuilder::bare()
+        .plugin("policy-scopes")
+        .plugin("exporter-trap")
+        .start()
+        .await;
+    for _ in 0..3 {
+        assert_eq!(gateway.client.legacy("ping", json!({})).await.status, 200);
+    }
+    gateway
+        .logged("audit records are kept and offered again")
+        .await;
+    gateway.signal("TERM").await;
+    assert_eq!(gateway.ended().await, Some(0));
+    // The last resort: what no exporter took is in the log.
+    let kept = gateway
+        .log()
+        .lines()
+        .filter(|line| line.contains("\"audit.sequence\":"))
+        .count();
+    assert_eq!(kept, 3);
+}

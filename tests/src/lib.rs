@@ -25,6 +25,8 @@ pub fn component(name: &str) -> PathBuf {
         "audit-stdout",
         "hello-backend",
         "mischief",
+        "policy-trap",
+        "exporter-trap",
     ];
     static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {

@@ -169,7 +169,7 @@ impl LogSink {
             if call.lines > MAX_LOG_LINES {
                 return;
             }
-            call.request.map(|r| r.to_string()).unwrap_or_default()
+            call.request.map(tracing::field::display)
         };
         let message: String = message
             .chars()

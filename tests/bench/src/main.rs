@@ -1,2 +1,107 @@
-//! Load generator, fast backend and raw hyper proxy for comparison
-fn main() {}
+//! What a call through the gateway costs, beside a raw hyper proxy measured in the same run.
+//!
+//! Backend and proxy are this binary again, as processes of their own: CPU and memory are read
+//! per process from `/proc`, and the load never shares a process with what it measures. There
+//! are no time limits to pass or fail: the result is a table for people, and the only failures
+//! are wrong answers and parts that do not run.
+
+mod backend;
+mod check;
+mod child;
+mod client;
+mod exchange;
+mod gateway;
+mod load;
+mod measure;
+mod process;
+mod proxy;
+mod report;
+mod scratch;
+mod serve;
+mod stage;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// Measures the gateway beside a raw hyper proxy.
+#[derive(Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+struct Cli {
+    #[command(flatten)]
+    measure: Option<Options>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What is measured and for how long.
+#[derive(Args, Clone, Debug)]
+struct Options {
+    /// The `cortex-gateway` binary.
+    #[arg(long, value_name = "FILE")]
+    gateway: PathBuf,
+    /// Directory with the components.
+    #[arg(long, value_name = "DIR")]
+    plugins: PathBuf,
+    /// Numbers of keep-alive connections to measure with.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,32",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: Vec<u16>,
+    /// Calls of one measurement.
+    #[arg(long, value_name = "N", default_value_t = 20_000,
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    calls: u64,
+    /// How often everything is measured, in turn; the table shows medians.
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=99))]
+    rounds: u16,
+    /// Seconds after which one measurement ends, with the calls it has.
+    #[arg(long, value_name = "N", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+}
+
+/// The parts that a measurement starts as processes. Each ends when its standard input does.
+#[derive(Subcommand)]
+enum Part {
+    /// A contract backend that answers as fast as it can and checks nothing.
+    Backend,
+    /// A reverse proxy that only forwards: the least that a hop over hyper costs.
+    Proxy {
+        /// Where to forward to.
+        #[arg(long, value_name = "ADDRESS")]
+        upstream: SocketAddr,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Err(error) = run(Cli::parse()).await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("cortex-bench: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    match (cli.part, cli.measure) {
+        (Some(Part::Backend), _) => serve::until_stdin_ends(backend::Backend).await,
+        (Some(Part::Proxy { upstream }), _) => {
+            serve::until_stdin_ends(proxy::Proxy::new(upstream)).await
+        }
+        (None, Some(options)) => measure::run(&options).await,
+        (None, None) => Cli::command()
+            .error(
+                clap::error::ErrorKind::MissingRequiredArgument,
+                "--gateway and --plugins are needed",
+            )
+            .exit(),
+    }
+}

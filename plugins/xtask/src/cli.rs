@@ -1,0 +1,203 @@
+//! The words on the command line.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+
+/// What `cargo xtask` prints when it is not told what to do.
+pub const USAGE: &str = "\
+cargo xtask <task>
+
+  demo [--port N] [--release]        build everything, start a gateway and a backend, make a call
+  components [PACKAGE…] [--out DIR]  build plugins to components; all default ones into
+                                     target/components unless told otherwise
+  test [-- ARGS…]                    build what the tests need, then `cargo test --workspace ARGS…`
+  lint                               formatting, clippy, and cargo-deny where it is installed
+  bench [-- ARGS…]                   measure a release build of the gateway
+
+How the wasm32-wasip2 target is found, and its settings: plugins/xtask/wasm-target.sh help
+";
+
+/// The port of the demo's gateway unless told otherwise.
+const DEMO_PORT: u16 = 3213;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Build components.
+    Components {
+        /// Which ones; none means the default ones.
+        packages: Vec<String>,
+        /// Where to put them.
+        out: Option<PathBuf>,
+    },
+    /// Start a gateway and a backend.
+    Demo {
+        /// Port of the gateway on 127.0.0.1; 0 picks a free one.
+        port: u16,
+        /// Build with optimisations.
+        release: bool,
+    },
+    /// Run all tests.
+    Test {
+        /// Passed on to `cargo test`.
+        args: Vec<String>,
+    },
+    /// Run the benchmark.
+    Bench {
+        /// Passed on to the benchmark.
+        args: Vec<String>,
+    },
+    /// Check formatting, lints and dependencies.
+    Lint,
+    /// Print the usage.
+    Help,
+}
+
+impl Task {
+    /// Reads the arguments that follow the program's name.
+    pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self> {
+        let mut args = args.into_iter();
+        match args.next().as_deref() {
+            Some("components") => parse_components(args),
+            Some("demo") => parse_demo(args),
+            Some("test") => Ok(Self::Test {
+                args: passed_on(args),
+            }),
+            Some("bench") => Ok(Self::Bench {
+                args: passed_on(args),
+            }),
+            Some("lint") => match args.next() {
+                None => Ok(Self::Lint),
+                Some(word) => Err(unknown(&word)),
+            },
+            None | Some("help" | "--help" | "-h") => Ok(Self::Help),
+            Some(word) => Err(unknown(word)),
+        }
+    }
+}
+
+fn parse_components(mut args: impl Iterator<Item = String>) -> Result<Task> {
+    let (mut packages, mut out) = (Vec::new(), None);
+    while let Some(word) = args.next() {
+        match word.as_str() {
+            "--out" => out = Some(PathBuf::from(value_of("--out", args.next())?)),
+            word if word.starts_with('-') => return Err(unknown(word)),
+            package => packages.push(package.to_owned()),
+        }
+    }
+    Ok(Task::Components { packages, out })
+}
+
+fn parse_demo(mut args: impl Iterator<Item = String>) -> Result<Task> {
+    let (mut port, mut release) = (DEMO_PORT, false);
+    while let Some(word) = args.next() {
+        match word.as_str() {
+            "--release" => release = true,
+            "--port" => {
+                let value = value_of("--port", args.next())?;
+                port = value.parse().map_err(|_| {
+                    Error::new(format!("`--port {value}`: expected a number up to 65535"))
+                })?;
+            }
+            word => return Err(unknown(word)),
+        }
+    }
+    Ok(Task::Demo { port, release })
+}
+
+/// The words for another program; a leading `--` is ours, the rest is not looked at.
+fn passed_on(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut args: Vec<String> = args.collect();
+    if args.first().is_some_and(|word| word == "--") {
+        args.remove(0);
+    }
+    args
+}
+
+fn value_of(option: &str, value: Option<String>) -> Result<String> {
+    value.ok_or_else(|| Error::new(format!("`{option}` needs a value")))
+}
+
+fn unknown(word: &str) -> Error {
+    Error::new(format!("unknown word: `{word}`"))
+        .hint("`cargo xtask help` lists what there is")
+        .with_exit_code(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Task> {
+        Task::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_task_has_its_words() {
+        let check = |line: &str, expected: Task| assert_eq!(parse(line), Ok(expected), "{line}");
+        check("", Task::Help);
+        check("help", Task::Help);
+        check("lint", Task::Lint);
+        check(
+            "components",
+            Task::Components {
+                packages: vec![],
+                out: None,
+            },
+        );
+        check(
+            "components hello-backend --out /tmp/x",
+            Task::Components {
+                packages: words("hello-backend"),
+                out: Some("/tmp/x".into()),
+            },
+        );
+        check(
+            "demo",
+            Task::Demo {
+                port: 3213,
+                release: false,
+            },
+        );
+        check(
+            "demo --release --port 4213",
+            Task::Demo {
+                port: 4213,
+                release: true,
+            },
+        );
+        check(
+            "test -- -p x -- --nocapture",
+            Task::Test {
+                args: words("-p x -- --nocapture"),
+            },
+        );
+        check(
+            "bench --quick",
+            Task::Bench {
+                args: words("--quick"),
+            },
+        );
+    }
+
+    #[test]
+    fn wrong_words_are_named() {
+        for (line, named) in [
+            ("dmeo", "`dmeo`"),
+            ("lint --fix", "`--fix`"),
+            ("components --in x", "`--in`"),
+            ("components --out", "`--out` needs a value"),
+            ("demo --port", "`--port` needs a value"),
+            ("demo --port 70000", "`--port 70000`"),
+            ("demo 4213", "`4213`"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `cargo xtask demo`: a gateway and a backend to try, from nothing but Rust.
+
+pub mod calls;
+pub mod services;
+
+use std::collections::hash_map::RandomState;
+use std::env;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::components::{self, Show};
+use crate::error::{Error, Result};
+use crate::{binaries, http, interrupt, workspace};
+use services::Service;
+
+/// The header value that stands for a signed-in user. Good on loopback only, and only for
+/// the scopes of the demo's backend; so it may be as simple as the commands we print.
+const DEV_TOKEN: &str = "demo";
+
+/// `cargo xtask demo`.
+pub fn task(port: u16, release: bool) -> Result<()> {
+    // Before the long build, not after it.
+    let gateway_address = free_address(port)?;
+    let folder = workspace::target_dir().join("demo");
+    let plugins = folder.join("plugins.d");
+    components::build_showing(&components::DEFAULT, &plugins, Show::Progress)?;
+    let duration = if release {
+        "about ten minutes"
+    } else {
+        "about five minutes"
+    };
+    eprintln!(
+        "xtask: building the gateway and the demo backend ({duration} on two cores the first time)"
+    );
+    let built = binaries::build(&["cortex-gateway", "demo-backend"], release)?;
+    let [gateway, backend] = &built[..] else {
+        return Err(Error::new("cargo built something else than was asked for"));
+    };
+
+    let technical = random_token();
+    let mut backend = start_backend(backend, &technical, &folder)?;
+    let backend_url = backend_url(&mut backend)?;
+    let mut gateway = start_gateway(gateway, gateway_address, &backend_url, &technical, &folder)?;
+    wait_until_ready(&mut gateway, gateway_address)?;
+    let answer = calls::echo(gateway_address, DEV_TOKEN)
+        .map_err(|error| gateway.explain(&format!("`demo_echo` was not answered: {error}")))?;
+    println!(
+        "{}",
+        calls::introduction(gateway_address, DEV_TOKEN, &answer, &plugins, &folder)
+    );
+    let outcome = watch(&mut [&mut gateway, &mut backend]);
+    if outcome.is_ok() {
+        println!("stopped");
+    }
+    outcome
+}
+
+/// An address on loopback that nobody listens on.
+fn free_address(port: u16) -> Result<SocketAddr> {
+    let taken = || {
+        Error::new(format!(
+            "port {port} is taken: another program listens on 127.0.0.1:{port}"
+        ))
+        .hint(format!(
+            "choose another one: `cargo xtask demo --port {}`",
+            other_port(port)
+        ))
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // Some systems let two programs listen, one on every address and one on loopback.
+    if port != 0 && TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok() {
+        return Err(taken());
+    }
+    match TcpListener::bind(address) {
+        Ok(listener) => listener
+            .local_addr()
+            .map_err(Error::trying("find a free port")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(taken()),
+        Err(error) => Err(
+            Error::new(format!("cannot listen on {address}: {error}")).hint(format!(
+                "choose another port: `cargo xtask demo --port {}`",
+                other_port(port)
+            )),
+        ),
+    }
+}
+
+fn other_port(port: u16) -> u16 {
+    port.checked_add(1000).unwrap_or(4213).max(1024)
+}
+
+fn start_backend(program: &Path, technical: &str, folder: &Path) -> Result<Service> {
+    let mut command = clean(program);
+    command
+        .env("DEMO_PORT", "0")
+        .env("DEMO_DEV_TOKEN", DEV_TOKEN)
+        .env("CORTEX_TECHNICAL_TOKEN", technical);
+    Service::start("demo-backend", &mut command, folder)
+}
+
+/// The URL that the backend prints once it listens.
+fn backend_url(backend: &mut Service) -> Result<String> {
+    backend.wait_for(Duration::from_secs(10), |log| {
+        log.lines()
+            .find_map(|line| line.strip_prefix("demo-backend listening on "))
+            .map(str::to_owned)
+    })
+}
+
+fn start_gateway(
+    program: &Path,
+    address: SocketAddr,
+    backend_url: &str,
+    technical: &str,
+    folder: &Path,
+) -> Result<Service> {
+    let data = folder.join("data");
+    fs::create_dir_all(&data)
+        .map_err(Error::trying(format!("make the folder {}", data.display())))?;
+    let mut command = clean(program);
+    command
+        .env("CORTEX_LISTEN", address.to_string())
+        .env("CORTEX_CANONICAL_URI", calls::url(address))
+        .env("CORTEX_BACKENDS", "demo")
+        .env("CORTEX_BACKEND_DEMO_URL", backend_url)
+        .env("CORTEX_TECHNICAL_TOKEN", technical)
+        .env("CORTEX_DEV_BYPASS_TOKEN", DEV_TOKEN)
+        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:demo:read mcp:demo:write")
+        .env("CORTEX_PLUGIN_DIR", folder.join("plugins.d"))
+        .env("CORTEX_DATA_DIR", data);
+    Service::start("cortex-gateway", &mut command, folder)
+}
+
+/// A command that does not inherit settings of another gateway.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CORTEX_") || text.starts_with("OAUTH_") || text == "PORT" {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+fn wait_until_ready(gateway: &mut Service, address: SocketAddr) -> Result<()> {
+    let ask = || http::send(address, "GET", "/readyz", &[], "", Duration::from_secs(5));
+    gateway.wait_for(Duration::from_secs(60), |_| {
+        ask().is_ok_and(|answer| answer.status == 200).then_some(())
+    })
+}
+
+/// Waits until we are asked to stop, and sees to it that all services do. A service that
+/// ends by itself is an error.
+fn watch(services: &mut [&mut Service]) -> Result<()> {
+    loop {
+        if let Some(request) = interrupt::requested() {
+            let until = Instant::now() + Duration::from_secs(30);
+            for service in services {
+                service.stop(request, until);
+            }
+            return Ok(());
+        }
+        for service in &mut *services {
+            if service.has_ended() && interrupt::requested().is_none() {
+                return Err(service.explain("it has ended"));
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A token that differs each time. The two programs that share it live as long as this one.
+fn random_token() -> String {
+    let part = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", part(), part())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_another_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = free_address(port).unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port} is taken")), "{error}");
+        assert!(
+            error.contains("hint: choose another one: `cargo xtask demo --port "),
+            "{error}"
+        );
+        drop(listener);
+        assert_eq!(free_address(port).unwrap().port(), port);
+    }
+
+    #[test]
+    fn another_port_is_always_one_that_anybody_may_use() {
+        for (port, other) in [(3213, 4213), (80, 1080), (1, 1024), (65000, 4213)] {
+            assert_eq!(other_port(port), other);
+        }
+    }
+
+    #[test]
+    fn tokens_differ() {
+        assert_ne!(random_token(), random_token());
+        assert_eq!(random_token().len(), 32);
+    }
+}

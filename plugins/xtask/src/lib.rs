@@ -1,0 +1,46 @@
+//! Builds what cargo alone does not: components, and machines that can build them.
+//!
+//! Also a library: the `tests` crate calls [`components::build`].
+//!
+//! | module | job |
+//! | --- | --- |
+//! | [`cli`] | the words on the command line |
+//! | [`wasm_target`] | gets the target wasm32-wasip2, by `wasm-target.sh` where it must |
+//! | [`components`] | packages → `<name>.wasm` |
+//! | [`binaries`] | executables of this machine |
+//! | [`demo`] | a gateway and a backend to try, in [`demo::services`], [`demo::calls`] and [`http`] |
+//! | [`checks`] | tests, lints, benchmark, and the peers that tests talk to |
+//! | [`process`], [`interrupt`] | running programs, and stopping them |
+//! | [`workspace`], [`messages`], [`error`] | where things are, what cargo says, what went wrong |
+
+pub mod binaries;
+pub mod checks;
+pub mod cli;
+pub mod components;
+pub mod demo;
+pub mod error;
+pub mod http;
+pub mod interrupt;
+pub mod messages;
+pub mod process;
+pub mod wasm_target;
+pub mod workspace;
+
+use cli::Task;
+use error::Result;
+
+/// Does one task.
+pub fn run(task: Task) -> Result<()> {
+    interrupt::watch()?;
+    match task {
+        Task::Components { packages, out } => components::task(&packages, out.as_deref()),
+        Task::Demo { port, release } => demo::task(port, release),
+        Task::Test { args } => checks::test(&args),
+        Task::Bench { args } => checks::bench(&args),
+        Task::Lint => checks::lint(),
+        Task::Help => {
+            print!("{}", cli::USAGE);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The processes that a measurement starts, and their end.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::serve::LISTENING;
+
+/// How long a part of our own may take to listen.
+const LONGEST_START: Duration = Duration::from_secs(10);
+/// How much of what a process said last is kept for a message.
+const TAIL: usize = 4096;
+
+/// A process with its output being read. Killed when dropped; [`Process::stop`] also waits.
+pub(crate) struct Process {
+    name: String,
+    pid: u32,
+    child: Child,
+    said: Arc<Mutex<Vec<u8>>>,
+    lines: Arc<AtomicU64>,
+}
+
+impl Process {
+    /// Starts `command`. Its standard input stays open until it is stopped; its standard
+    /// output is read and thrown away.
+    pub(crate) fn start(name: String, command: Command) -> Result<Self> {
+        let (mut process, output) = Self::spawn(name, command)?;
+        process.discard(output);
+        Ok(process)
+    }
+
+    /// Starts this binary again as one of its parts, and waits until it listens.
+    pub(crate) async fn start_part(name: &str, arguments: &[&str]) -> Result<(Self, SocketAddr)> {
+        let mut command = Command::new(std::env::current_exe().context("where is this binary?")?);
+        command.args(arguments);
+        let (mut process, output) = Self::spawn(name.to_owned(), command)?;
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        let read = tokio::time::timeout(LONGEST_START, output.read_line(&mut line)).await;
+        read.with_context(|| format!("{name}: silent for {LONGEST_START:?}"))??;
+        let address = line.trim_end().strip_prefix(LISTENING);
+        let address = address
+            .and_then(|address| address.parse().ok())
+            .with_context(|| format!("{name}: expected an address, got `{}`", line.trim_end()))?;
+        process.discard(output);
+        Ok((process, address))
+    }
+
+    fn spawn(
+        name: String,
+        mut command: Command,
+    ) -> Result<(Self, impl AsyncRead + Send + Unpin + 'static)> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| {
+                format!("{name}: cannot start {:?}", command.as_std().get_program())
+            })?;
+        let pid = child.id().context("a process without id")?;
+        let output = child.stdout.take().context("a process without output")?;
+        let errors = child.stderr.take().context("a process without errors")?;
+        let said = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(keep_tail(errors, Arc::clone(&said)));
+        let process = Self {
+            name,
+            pid,
+            child,
+            said,
+            lines: Arc::default(),
+        };
+        Ok((process, output))
+    }
+
+    fn discard(&mut self, output: impl AsyncRead + Send + Unpin + 'static) {
+        tokio::spawn(count_lines(output, Arc::clone(&self.lines)));
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Lines that were read from its standard output and thrown away.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    /// Fails if the process has ended by itself.
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended: {status}", self.name);
+        }
+        Ok(())
+    }
+
+    /// What it last said on standard error, if anything.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&said);
+        let text = text.trim();
+        (!text.is_empty()).then(|| format!("{} said:\n{text}", self.name))
+    }
+
+    /// Kills it and waits for its end.
+    pub(crate) async fn stop(&mut self) {
+        // It fails only for a process that has already ended.
+        let _ = self.child.kill().await;
+    }
+}
+
+async fn keep_tail(mut from: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
+    let mut chunk = [0; 1024];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend_from_slice(&chunk[..read]);
+        let too_much = said.len().saturating_sub(TAIL);
+        said.drain(..too_much);
+    }
+}
+
+async fn count_lines(mut from: impl AsyncRead + Unpin, lines: Arc<AtomicU64>) {
+    let mut chunk = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        let ends = chunk[..read].iter().filter(|byte| **byte == b'\n').count();
+        lines.fetch_add(ends as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,178 @@
+//! Drives a peer over a fixed number of connections, one call at a time on each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::client::Connection;
+use crate::exchange::Exchange;
+
+/// Longest latency that is told apart, in nanoseconds; the wait for an answer ends earlier.
+const LONGEST: u64 = 60_000_000_000;
+/// Decimal digits of a latency that are kept.
+const DIGITS: u8 = 3;
+
+/// What a number of calls took.
+pub(crate) struct Outcome {
+    /// Latencies in nanoseconds, one for each call.
+    pub(crate) latencies: Histogram<u64>,
+    /// From the first call to the last answer.
+    pub(crate) elapsed: Duration,
+}
+
+/// Open connections to one peer.
+pub(crate) struct Load {
+    connections: Vec<Connection>,
+    /// Number of the next call: no two calls of one load are alike.
+    next: u64,
+}
+
+impl Load {
+    /// Opens all connections.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        exchange: Exchange,
+        connections: u16,
+    ) -> Result<Self> {
+        let mut open = Vec::with_capacity(connections.into());
+        for _ in 0..connections {
+            open.push(Connection::open(address, exchange).await?);
+        }
+        Ok(Self {
+            connections: open,
+            next: 0,
+        })
+    }
+
+    /// Makes `calls` calls, or as many as `limit` allows. The first wrong answer ends it all.
+    pub(crate) async fn run(&mut self, calls: u64, limit: Duration) -> Result<Outcome> {
+        let next = Arc::new(AtomicU64::new(self.next));
+        let last = self.next.saturating_add(calls);
+        let begin = Instant::now();
+        let mut tasks = JoinSet::new();
+        for connection in self.connections.drain(..) {
+            tasks.spawn(drive(connection, Arc::clone(&next), last, begin + limit));
+        }
+        let mut latencies = histogram()?;
+        while let Some(ended) = tasks.join_next().await {
+            let (connection, part) = ended.context("a connection's task failed")??;
+            self.connections.push(connection);
+            latencies
+                .add(part)
+                .context("latencies cannot be added up")?;
+        }
+        let elapsed = begin.elapsed();
+        self.next = last;
+        ensure!(!latencies.is_empty(), "no call ended within {limit:?}");
+        Ok(Outcome { latencies, elapsed })
+    }
+}
+
+async fn drive(
+    mut connection: Connection,
+    next: Arc<AtomicU64>,
+    last: u64,
+    deadline: Instant,
+) -> Result<(Connection, Histogram<u64>)> {
+    let mut latencies = histogram()?;
+    loop {
+        let begin = Instant::now();
+        if begin >= deadline {
+            break;
+        }
+        // Connections share the calls, so a slow one does not keep the others waiting.
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        if n >= last {
+            break;
+        }
+        connection.call(n).await?;
+        let nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(LONGEST);
+        latencies.saturating_record(nanos.max(1));
+    }
+    Ok((connection, latencies))
+}
+
+fn histogram() -> Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, LONGEST, DIGITS).context("no histogram")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use hyper::body::{Bytes, Incoming};
+    use hyper::{Request, Response, StatusCode};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::backend::Backend;
+    use crate::proxy::Proxy;
+    use crate::serve::{Answer, json, serve};
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    async fn start(part: impl Answer) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, part));
+        address
+    }
+
+    #[tokio::test]
+    async fn every_call_through_the_proxy_is_answered_and_counted() {
+        let proxy = start(Proxy::new(start(Backend).await)).await;
+        let mut load = Load::open(proxy, Exchange::Contract, 4).await.unwrap();
+        for calls in [10, 500] {
+            let outcome = load.run(calls, LIMIT).await.unwrap();
+            assert_eq!(outcome.latencies.len(), calls);
+        }
+        assert_eq!(load.connections.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn more_calls_than_time_end_in_time() {
+        let backend = start(Backend).await;
+        let mut load = Load::open(backend, Exchange::Contract, 2).await.unwrap();
+        let limit = Duration::from_millis(100);
+        let outcome = load.run(u64::MAX, limit).await.unwrap();
+        assert!(!outcome.latencies.is_empty());
+        assert!(outcome.elapsed < LIMIT);
+    }
+
+    #[derive(Clone)]
+    struct Stuck;
+
+    impl Answer for Stuck {
+        type Body = Full<Bytes>;
+
+        async fn answer(&self, _: Request<Incoming>) -> Response<Self::Body> {
+            json(StatusCode::OK, Exchange::Contract.body(3))
+        }
+    }
+
+    #[tokio::test]
+    async fn one_wrong_answer_fails_the_run() {
+        let stuck = start(Stuck).await;
+        let mut load = Load::open(stuck, Exchange::Contract, 1).await.unwrap();
+        let Err(error) = load.run(10, LIMIT).await else {
+            panic!("the answer to call 3 passed for another");
+        };
+        let text = format!("{error:#}");
+        assert!(text.starts_with("wrong answer to call 0: 200: "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_without_upstream_says_so() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        let proxy = start(Proxy::new(address)).await;
+        let mut load = Load::open(proxy, Exchange::Contract, 1).await.unwrap();
+        let error = load.run(1, LIMIT).await.err().unwrap();
+        assert!(format!("{error:#}").contains("502"), "{error:#}");
+    }
+}

@@ -1,0 +1,133 @@
+//! The processes of a run: backend, proxy, gateways; and that all of them end with it.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::Options;
+use crate::child::Process;
+use crate::exchange::Exchange;
+use crate::gateway::{self, Instances, Setup};
+use crate::process;
+use crate::scratch::Scratch;
+
+/// Everything that must end with the run.
+#[derive(Default)]
+pub(crate) struct Stage {
+    processes: Vec<Process>,
+    /// After the processes that write there: fields are dropped in this order.
+    scratch: Vec<Scratch>,
+}
+
+/// What stands between load and backend.
+pub(crate) struct Middle {
+    /// What the table calls it.
+    pub(crate) scenario: &'static str,
+    /// What it is sent.
+    pub(crate) exchange: Exchange,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Its memory before the first call.
+    pub(crate) rss_idle_kib: u64,
+}
+
+impl Stage {
+    /// Starts backend, proxy and one gateway for each scenario: with one process each, no
+    /// scenario inherits another's memory or warm instances.
+    pub(crate) async fn set(&mut self, options: &Options) -> Result<Vec<Middle>> {
+        let (process, backend) = Process::start_part("backend", &["backend"]).await?;
+        self.processes.push(process);
+        let upstream = backend.to_string();
+        let (process, address) =
+            Process::start_part("proxy", &["proxy", "--upstream", &upstream]).await?;
+        let pid = process.pid();
+        self.processes.push(process);
+        let mut middles = vec![Middle {
+            scenario: "raw hyper proxy",
+            exchange: Exchange::Contract,
+            address,
+            pid,
+            rss_idle_kib: process::rss_kib(pid)?,
+        }];
+        for (scenario, exchange, instances) in [
+            (
+                "tools/call, instance per call",
+                Exchange::Call,
+                Instances::Call,
+            ),
+            (
+                "tools/call, instance per subject",
+                Exchange::Call,
+                Instances::Subject,
+            ),
+            ("tools/list", Exchange::List, Instances::Call),
+        ] {
+            let (pid, address) = self.gateway(options, backend, scenario, instances).await?;
+            middles.push(Middle {
+                scenario,
+                exchange,
+                address,
+                pid,
+                rss_idle_kib: process::rss_kib(pid)?,
+            });
+        }
+        Ok(middles)
+    }
+
+    /// A gateway that is ready and had its components compiled by one before it: what
+    /// compiling leaves in memory says nothing about a gateway in use.
+    async fn gateway(
+        &mut self,
+        options: &Options,
+        backend: SocketAddr,
+        scenario: &str,
+        instances: Instances,
+    ) -> Result<(u32, SocketAddr)> {
+        let scratch = self.scratch.push_mut(Scratch::new()?);
+        let data = scratch.path().to_owned();
+        let setup = Setup {
+            binary: &options.gateway,
+            plugins: &options.plugins,
+            backend,
+            data: &data,
+        };
+        let first = format!("cortex-gateway for {scenario}, first start");
+        let second = format!("cortex-gateway for {scenario}");
+        self.ready(first, &setup, instances).await?;
+        if let Some(mut process) = self.processes.pop() {
+            process.stop().await;
+        }
+        self.ready(second, &setup, instances).await
+    }
+
+    async fn ready(
+        &mut self,
+        name: String,
+        setup: &Setup<'_>,
+        instances: Instances,
+    ) -> Result<(u32, SocketAddr)> {
+        let (process, address) = gateway::start(name, setup, instances).await?;
+        let process = self.processes.push_mut(process);
+        gateway::wait_until_ready(process, address).await?;
+        Ok((process.pid(), address))
+    }
+
+    /// Lines that the processes have written: audit records, as far as we start them.
+    pub(crate) fn lines(&self) -> u64 {
+        self.processes.iter().map(Process::lines).sum()
+    }
+
+    /// What the processes last said.
+    pub(crate) fn last_words(&self) -> impl Iterator<Item = String> {
+        self.processes.iter().filter_map(Process::last_words)
+    }
+
+    /// Ends every process.
+    pub(crate) async fn end(mut self) {
+        for process in &mut self.processes {
+            process.stop().await;
+        }
+    }
+}

@@ -1,0 +1,70 @@
+#!/bin/sh
+# Installs the MCP SDKs that the peers run on into target/peers: py1 and py2 (venvs), node.
+# Done once for one set of pins; exit 3 where this machine lacks a tool that it takes.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+peers=$(cd "$here/../.." && pwd)/target/peers
+
+missing() {
+    echo "peers: $1" >&2
+    exit 3
+}
+
+# `fresh <name> <pin file>...`: whether the last good installation had these very pins.
+fresh() {
+    stamp=$peers/$1/.pins
+    shift
+    [ -f "$stamp" ] && cat "$@" | cmp -s - "$stamp"
+}
+
+# Runs a command quietly: what it said is shown only if it fails.
+quietly() {
+    "$@" >"$peers/setup.log" 2>&1 || {
+        cat "$peers/setup.log" >&2
+        echo "peers: failed: $*" >&2
+        exit 1
+    }
+}
+
+python_peer() {
+    pins=$here/requirements-$1.txt
+    fresh "$1" "$pins" && return
+    command -v python3 >/dev/null || missing "python3 is not installed"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || missing "python3 is older than 3.10"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing "python3 has no venv (Debian: apt install python3-venv)"
+    announce
+    rm -rf "${peers:?}/$1"
+    quietly python3 -m venv "$peers/$1"
+    quietly "$peers/$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "$pins"
+    cp "$pins" "$peers/$1/.pins"
+}
+
+node_peers() {
+    fresh node "$here/package.json" "$here/package-lock.json" && return
+    command -v node >/dev/null || missing "node is not installed"
+    command -v npm >/dev/null || missing "npm is not installed"
+    node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 11) ? 0 : 1)' ||
+        missing "node is older than 20.11"
+    announce
+    rm -rf "$peers/node"
+    mkdir -p "$peers/node"
+    cp "$here/package.json" "$here/package-lock.json" "$peers/node/"
+    quietly npm ci --prefix "$peers/node" --ignore-scripts --no-audit --no-fund --omit=dev
+    cat "$here/package.json" "$here/package-lock.json" >"$peers/node/.pins"
+}
+
+announced=
+announce() {
+    [ -n "$announced" ] || echo "peers: installing the MCP SDKs into target/peers (once, under a minute)"
+    announced=yes
+}
+
+mkdir -p "$peers"
+# Two at a time would install over each other; the second one finds the work done.
+exec 9>"$peers/.lock"
+! command -v flock >/dev/null || flock 9
+python_peer py1
+python_peer py2
+node_peers
+rm -f "$peers/setup.log"
