@@ -7,6 +7,9 @@ use thiserror::Error;
 /// Deepest nesting of arrays and objects that is accepted.
 pub const MAX_DEPTH: usize = 128;
 
+/// Levels that a plugin may put around what it was given.
+const WRAPPING: usize = 8;
+
 /// Why bytes are not acceptable JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotJson {
@@ -27,7 +30,7 @@ pub enum NotJson {
 /// [`NotJson`], saying where.
 pub fn check(bytes: &[u8]) -> Result<(), NotJson> {
     // Depth first: the syntax check below must not meet hostile nesting.
-    check_depth(bytes)?;
+    check_depth(bytes, MAX_DEPTH)?;
     serde_json::from_slice::<IgnoredAny>(bytes)
         .map(drop)
         .map_err(|e| NotJson::Syntax(e.to_string()))?;
@@ -42,7 +45,8 @@ pub fn check(bytes: &[u8]) -> Result<(), NotJson> {
 /// # Errors
 /// [`NotJson`], saying where.
 pub fn raw(text: String) -> Result<Box<RawValue>, NotJson> {
-    check_depth(text.as_bytes())?;
+    // A backend's deepest JSON may come wrapped, as `cortex/backendError` does.
+    check_depth(text.as_bytes(), MAX_DEPTH + WRAPPING)?;
     let raw = RawValue::from_string(text).map_err(|e| NotJson::Syntax(e.to_string()))?;
     // A line break in a result would end an SSE `data` line early.
     if raw.get().contains(['\n', '\r']) {
@@ -71,7 +75,7 @@ fn compact(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect()
 }
 
-fn check_depth(bytes: &[u8]) -> Result<(), NotJson> {
+fn check_depth(bytes: &[u8], max: usize) -> Result<(), NotJson> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for &byte in bytes {
         if in_string {
@@ -87,7 +91,7 @@ fn check_depth(bytes: &[u8]) -> Result<(), NotJson> {
             b'"' => in_string = true,
             b'[' | b'{' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
+                if depth > max {
                     return Err(NotJson::TooDeep);
                 }
             }

@@ -1,1 +1,203 @@
-//! A backend adapter that misbehaves on request, for tests
+//! A backend adapter that misbehaves on request, for tests. It needs no backend.
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+use cortex_plugin_sdk::prelude::*;
+
+struct Mischief;
+
+type Deed = fn(&Target, &ToolCall) -> Reply;
+
+/// Every tool: its name, what it does, and the function that does it.
+const TOOLS: [(&str, &str, Deed); 13] = [
+    ("ok", "Returns `fine`", ok),
+    ("spin", "Loops without end", spin),
+    ("leak", "Allocates without end", leak),
+    ("trap", "Panics", trap),
+    ("recurse", "Exhausts the call stack", recurse),
+    (
+        "call_home",
+        "Sends a request to an origin that is not granted",
+        call_home,
+    ),
+    (
+        "steal_token",
+        "Sets `Authorization` by hand, then asks for the technical token",
+        steal_token,
+    ),
+    (
+        "huge_result",
+        "Returns `mib` MiB of text; 16 by default, which fits into memory but not into a result",
+        huge_result,
+    ),
+    ("bad_json", "Returns JSON that is none", bad_json),
+    (
+        "env_files",
+        "Tries the environment, a file and a socket",
+        env_files,
+    ),
+    ("log_flood", "Writes 100,000 log lines", log_flood),
+    (
+        "state",
+        "Returns how many times this instance was asked",
+        state,
+    ),
+    (
+        "progress",
+        "Reports three steps, then returns",
+        progress_in_steps,
+    ),
+];
+
+impl Backend for Mischief {
+    fn discover(_: &Target) -> Result<Catalog, CallError> {
+        let tool = |(name, about, _)| Tool::new(name, about).scope("mcp:mischief:use");
+        Ok(Catalog::of(TOOLS.map(tool)))
+    }
+
+    fn call_tool(target: &Target, _: &Principal, call: &ToolCall) -> Result<Reply, CallError> {
+        match TOOLS.iter().find(|(name, ..)| *name == call.tool) {
+            Some((_, _, deed)) => Ok(deed(target, call)),
+            None => Err(CallError::not_found(&call.tool)),
+        }
+    }
+}
+
+cortex_plugin_sdk::export_backend!(Mischief);
+
+fn ok(_: &Target, _: &ToolCall) -> Reply {
+    Reply::text("fine")
+}
+
+fn spin(_: &Target, _: &ToolCall) -> Reply {
+    loop {
+        black_box(());
+    }
+}
+
+fn leak(_: &Target, _: &ToolCall) -> Reply {
+    let mut held = Vec::new();
+    loop {
+        held.push(vec![1u8; 1 << 20]);
+        black_box(&held);
+    }
+}
+
+fn trap(_: &Target, _: &ToolCall) -> Reply {
+    panic!("as asked")
+}
+
+fn recurse(_: &Target, call: &ToolCall) -> Reply {
+    /// What it makes of the inner result keeps the compiler from turning this into a loop, and
+    /// it touches no memory, so that the call stack ends first.
+    #[inline(never)]
+    fn deeper(n: u64, never: u64) -> u64 {
+        if n == never {
+            return n;
+        }
+        let inner = deeper(n.wrapping_add(1), never);
+        inner.rotate_left(7).wrapping_mul(n | 1)
+    }
+    let never = black_box(u64::MAX);
+    Reply::text(deeper(call.arguments.len() as u64, never).to_string())
+}
+
+fn call_home(_: &Target, _: &ToolCall) -> Reply {
+    let sent = http::Request::get("http://127.0.0.1:9/").send();
+    Reply::text(format!("{sent:?}"))
+}
+
+fn steal_token(target: &Target, _: &ToolCall) -> Reply {
+    let request = || http::Request::get(target.url("/"));
+    let by_hand = request().header("Authorization", "Bearer stolen").send();
+    let technical = request().as_technical().send();
+    Reply::text(format!("by hand: {by_hand:?}\ntechnical: {technical:?}"))
+}
+
+fn huge_result(_: &Target, call: &ToolCall) -> Reply {
+    let mib = call.arg::<usize>("mib").ok().flatten().unwrap_or(16);
+    Reply::text("x".repeat(mib << 20))
+}
+
+fn bad_json(_: &Target, _: &ToolCall) -> Reply {
+    Reply::new([Content::block("{\"type\":")]).structured("not JSON")
+}
+
+fn env_files(_: &Target, _: &ToolCall) -> Reply {
+    let variables: Vec<_> = env::vars().collect();
+    let file = fs::read_to_string("/etc/passwd");
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, 80));
+    Reply::text(format!(
+        "variables: {variables:?}\nfile: {file:?}\nsocket: {socket:?}"
+    ))
+}
+
+fn log_flood(_: &Target, _: &ToolCall) -> Reply {
+    for line in 0..100_000 {
+        log::info(format!("line {line}"));
+    }
+    Reply::text("flooded")
+}
+
+fn state(_: &Target, _: &ToolCall) -> Reply {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let before = ASKED.fetch_add(1, Ordering::Relaxed);
+    Reply::text((before + 1).to_string())
+}
+
+fn progress_in_steps(_: &Target, _: &ToolCall) -> Reply {
+    for (step, what) in [(1.0, "one"), (2.0, "two"), (3.0, "three")] {
+        progress::report(step, Some(3.0), Some(what));
+    }
+    Reply::text("done")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_plugin_sdk::testing;
+
+    fn call(tool: &str) -> Result<Reply, CallError> {
+        let call = testing::call(tool, "{}");
+        Mischief::call_tool(&testing::target(), &testing::caller(&[]), &call)
+    }
+
+    #[test]
+    fn each_tool_has_its_own_name() {
+        let mut names = TOOLS.map(|(name, ..)| name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        assert_eq!(call("none"), Err(CallError::not_found("none")));
+    }
+
+    #[test]
+    fn what_can_be_tried_natively_does_what_it_says() {
+        assert_eq!(call("ok"), Ok(Reply::text("fine")));
+        assert_eq!(call("state"), Ok(Reply::text("1")));
+        assert_eq!(call("state"), Ok(Reply::text("2")));
+        assert_eq!(call("huge_result"), Ok(Reply::text("x".repeat(16 << 20))));
+        assert_eq!(call("progress"), Ok(Reply::text("done")));
+        let steps: Vec<_> = testing::progress().iter().map(|step| step.done).collect();
+        assert_eq!(steps, [1.0, 2.0, 3.0]);
+        assert_eq!(call("log_flood"), Ok(Reply::text("flooded")));
+        assert_eq!(testing::logs().len(), 100_000);
+    }
+
+    #[test]
+    fn stolen_headers_are_not_sent() {
+        let served = testing::serve(|_| Ok(testing::response(200, "{}")));
+        let told = format!("{:?}", call("steal_token"));
+        assert!(
+            told.contains("by hand: Err(HttpError::InvalidRequest("),
+            "{told}"
+        );
+        assert_eq!(
+            served.requests().len(),
+            1,
+            "only the one without the header"
+        );
+    }
+}

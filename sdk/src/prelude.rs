@@ -1,0 +1,8 @@
+//! What most plugins need, in one line: `use cortex_plugin_sdk::prelude::*;`.
+
+pub use crate::backend::{
+    Backend, CallError, Catalog, Content, Continuation, Deprecation, Reply, Target, Tool, ToolCall,
+};
+pub use crate::exporter::{AuditRecord, ExportError, Exporter};
+pub use crate::policy::{Decision, Item, Policy, Reads};
+pub use crate::{Description, Package, backend::Principal, http, log, progress};

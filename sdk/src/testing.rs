@@ -1,0 +1,260 @@
+//! The gateway's side, faked, so that plugins are tested with plain `cargo test`. Not there when
+//! compiled for WebAssembly.
+//!
+//! ```
+//! use cortex_plugin_sdk::{http, testing};
+//!
+//! let backend = testing::serve(|request| {
+//!     assert_eq!(request.url, "http://docs.test/ping");
+//!     Ok(testing::response(200, "[1,2]"))
+//! });
+//!
+//! let response = http::Request::get(testing::target().url("/ping")).send();
+//! assert_eq!(response.map(|r| r.is_json), Ok(true));
+//! assert_eq!(backend.requests().len(), 1);
+//! ```
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use serde::de::IgnoredAny;
+
+use crate::backend::{Principal, Target, ToolCall};
+use crate::http::{Header, HttpError, Request, Response};
+use crate::log::Level;
+use crate::policy::Item;
+
+type Server = Box<dyn FnMut(&Request) -> Result<Response, HttpError>>;
+
+thread_local! {
+    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+    static REQUESTS: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
+    static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+    static PROGRESS: RefCell<Vec<Progress>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One report of [`progress`](crate::progress::report).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// How far.
+    pub done: f64,
+    /// The end, if known.
+    pub total: Option<f64>,
+    /// What is going on.
+    pub message: Option<String>,
+}
+
+/// The backend `docs` at `http://docs.test`, without settings, with a limit of 1000 ms.
+pub fn target() -> Target {
+    Target {
+        id: "docs".into(),
+        base_url: "http://docs.test".into(),
+        settings: "{}".into(),
+        timeout_ms: 1000,
+    }
+}
+
+/// The subject `ann` of `https://login.test` with these scopes, and nothing else known.
+pub fn caller(scopes: &[&str]) -> Principal {
+    Principal {
+        subject: "ann".into(),
+        issuer: "https://login.test".into(),
+        client_id: None,
+        email: None,
+        name: None,
+        role: None,
+        pool: None,
+        scopes: scopes.iter().map(|&scope| scope.into()).collect(),
+        claims: "{}".into(),
+    }
+}
+
+/// A first call of a tool with arguments (a JSON object, as text).
+pub fn call(tool: &str, arguments: &str) -> ToolCall {
+    ToolCall {
+        tool: tool.into(),
+        arguments: arguments.into(),
+        structured: false,
+        meta: "{}".into(),
+        continuation: None,
+    }
+}
+
+/// A tool of the backend `docs` that needs these scopes.
+pub fn item(name: &str, scopes: &[&str]) -> Item {
+    Item {
+        kind: "tool".into(),
+        backend: "docs".into(),
+        name: name.into(),
+        scopes: scopes.iter().map(|&scope| scope.into()).collect(),
+    }
+}
+
+/// A response as the gateway hands it over: it has looked whether the body is JSON.
+pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
+    let body = body.into();
+    Response {
+        status,
+        headers: Vec::new(),
+        is_json: serde_json::from_slice::<IgnoredAny>(&body).is_ok(),
+        body,
+    }
+}
+
+/// Answers this thread's HTTP requests until the returned value is dropped. Like the gateway, it
+/// refuses header fields that a plugin must not set before anybody sees the request.
+pub fn serve(server: impl FnMut(&Request) -> Result<Response, HttpError> + 'static) -> Served {
+    SERVER.set(Some(Box::new(server)));
+    REQUESTS.take();
+    Served(PhantomData)
+}
+
+/// A faked backend of this thread; see [`serve`].
+#[must_use = "it serves until it is dropped"]
+#[derive(Debug)]
+pub struct Served(PhantomData<*const ()>);
+
+impl Served {
+    /// The requests so far, oldest first.
+    pub fn requests(&self) -> Vec<Request> {
+        REQUESTS.with_borrow(Clone::clone)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        SERVER.take();
+        REQUESTS.take();
+    }
+}
+
+/// Takes the log lines that this thread has written so far.
+pub fn logs() -> Vec<(Level, String)> {
+    LOGS.take()
+}
+
+/// Takes the progress that this thread has reported so far.
+pub fn progress() -> Vec<Progress> {
+    PROGRESS.take()
+}
+
+pub(crate) fn send(request: &Request) -> Result<Response, HttpError> {
+    if let Some(header) = request.headers.iter().find(|header| !is_allowed(header)) {
+        return Err(HttpError::InvalidRequest(format!(
+            "header `{}`",
+            header.name
+        )));
+    }
+    REQUESTS.with_borrow_mut(|requests| requests.push(request.clone()));
+    SERVER.with_borrow_mut(|server| match server {
+        Some(server) => server(request),
+        None => Err(HttpError::ConnectionFailed("nothing is served".into())),
+    })
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    LOGS.with_borrow_mut(|logs| logs.push((level, message.to_owned())));
+}
+
+pub(crate) fn report(done: f64, total: Option<f64>, message: Option<&str>) {
+    let message = message.map(str::to_owned);
+    PROGRESS.with_borrow_mut(|progress| {
+        progress.push(Progress {
+            done,
+            total,
+            message,
+        })
+    });
+}
+
+/// The gateway's rule for header fields, see `wit/v0.1/http.wit`.
+fn is_allowed(header: &Header) -> bool {
+    const RESERVED: [&str; 13] = [
+        "host",
+        "content-length",
+        "authorization",
+        "cookie",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "accept-encoding",
+        "expect",
+        "",
+    ];
+    let name = header.name.to_ascii_lowercase();
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    name.bytes().all(is_token)
+        && !RESERVED.contains(&name.as_str())
+        && !name.starts_with("proxy-")
+        && header
+            .value
+            .bytes()
+            .all(|b| matches!(b, b'\t' | b' '..=b'~'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{log, progress};
+
+    #[test]
+    fn header_fields_are_refused_as_the_gateway_does() {
+        let served = serve(|_| Ok(response(200, "{}")));
+        let check = |name: &str, value: &str, passes: bool| {
+            let sent = Request::get("http://docs.test/").header(name, value).send();
+            match sent {
+                Ok(_) => assert!(passes, "{name}: {value:?}"),
+                Err(error) => {
+                    assert!(matches!(error, HttpError::InvalidRequest(_)), "{error:?}");
+                    assert!(!passes, "{name}: {value:?}");
+                }
+            }
+        };
+        check("x-cortex-user-id", "a b\tc", true);
+        check("x-empty", "", true);
+        check("Authorization", "Bearer x", false);
+        check("Proxy-Authorization", "x", false);
+        check("Host", "x", false);
+        check("", "x", false);
+        check("x y", "x", false);
+        check("x-line", "a\r\nb: c", false);
+        check("x-umlaut", "ä", false);
+        assert_eq!(served.requests().len(), 2, "a refused request is not seen");
+    }
+
+    #[test]
+    fn nothing_is_served_after_the_drop() {
+        drop(serve(|_| Ok(response(200, ""))));
+        let sent = Request::get("http://docs.test/").send();
+        assert!(
+            matches!(sent, Err(HttpError::ConnectionFailed(_))),
+            "{sent:?}"
+        );
+    }
+
+    #[test]
+    fn log_and_progress_are_kept_until_taken() {
+        log::warning("careful");
+        progress::report(1.0, Some(2.0), Some("half"));
+        assert_eq!(logs(), [(Level::Warning, "careful".to_owned())]);
+        assert_eq!(logs(), []);
+        let reported = super::progress();
+        assert_eq!(reported.len(), 1);
+        assert_eq!(reported[0].message.as_deref(), Some("half"));
+    }
+
+    #[test]
+    fn a_response_says_whether_it_is_json() {
+        let check = |body: &str, expected: bool| {
+            assert_eq!(response(200, body).is_json, expected, "{body}");
+        };
+        check(" {\"a\":1}\n", true);
+        check("null", true);
+        check("", false);
+        check("{} {}", false);
+        check("<html>", false);
+    }
+}

@@ -1,0 +1,21 @@
+//! A scope policy that traps when it is asked about a call, and hides everything from lists.
+
+use cortex_plugin_sdk::prelude::*;
+
+struct Trap;
+
+impl Policy for Trap {
+    fn reads() -> &'static [Reads] {
+        &[Reads::Scopes]
+    }
+
+    fn authorize(_: &Principal, item: &Item, _: Option<&str>) -> Result<Decision, String> {
+        panic!("asked about `{}`", item.name)
+    }
+
+    fn filter(_: &Principal, items: &[Item]) -> Result<Vec<bool>, String> {
+        Ok(vec![false; items.len()])
+    }
+}
+
+cortex_plugin_sdk::export_policy!(Trap);
