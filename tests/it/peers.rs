@@ -113,6 +113,8 @@ async fn the_first_command_of_the_readme_ends_in_a_call_and_stops_cleanly() {
         .current_dir(root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // A group of its own, so that Ctrl-C can be pressed as a terminal does it.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .expect("started");
@@ -133,15 +135,12 @@ async fn the_first_command_of_the_readme_ends_in_a_call_and_stops_cleanly() {
     for words in ["/mcp", "demo_echo", "curl", "X-Dev-Mode"] {
         assert!(said.contains(words), "`{words}` in:\n{said}");
     }
-    let pid = demo.id().expect("it runs").to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .await
-            .expect("kill runs")
-            .success()
-    );
+    let group = format!("-{}", demo.id().expect("it runs"));
+    let ctrl_c = Command::new("kill")
+        .args(["-INT", "--", &group])
+        .status()
+        .await;
+    assert!(ctrl_c.expect("kill runs").success());
     let status = tokio::time::timeout(Duration::from_secs(60), demo.wait())
         .await
         .expect("it ends")

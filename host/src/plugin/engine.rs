@@ -25,8 +25,10 @@ const STACK_BYTES: usize = 512 * 1024;
 const FIBER_STACK_BYTES: usize = 1024 * 1024;
 /// Largest table (of functions, mostly) of a guest.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
-/// Core instances, memories and tables that one component may be made of.
-const MAX_PARTS: u32 = 16;
+/// Core instances and tables that one component may be made of; one from Rust has four and two.
+const MAX_PARTS: u32 = 8;
+/// Linear memories that one component may have.
+const MAX_MEMORIES: u32 = 2;
 
 /// Why there is no engine.
 #[derive(Debug, Error)]
@@ -133,12 +135,12 @@ fn engine_config(config: &PluginConfig, cache_dir: &Path) -> Result<Config, Engi
     let instances = config.max_instances;
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
-        .total_core_instances(instances * 4)
-        .total_memories(instances * 2)
-        .total_tables(instances * 4)
+        .total_core_instances(instances * MAX_PARTS)
+        .total_memories(instances * MAX_MEMORIES)
+        .total_tables(instances * MAX_PARTS)
         .total_stacks(instances)
         .max_core_instances_per_component(MAX_PARTS)
-        .max_memories_per_component(MAX_PARTS)
+        .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_PARTS)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(config.memory_bytes)
