@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
 };
 
 use super::instance::{self, State};
@@ -25,6 +25,8 @@ const STACK_BYTES: usize = 512 * 1024;
 const FIBER_STACK_BYTES: usize = 1024 * 1024;
 /// Largest table (of functions, mostly) of a guest.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
+/// How much of an instance's memory is kept for the next one.
+const KEEP_RESIDENT: usize = 512 * 1024;
 /// Core instances and tables that one component may be made of; one from Rust has four and two.
 const MAX_PARTS: u32 = 8;
 /// Linear memories that one component may have.
@@ -144,9 +146,11 @@ fn engine_config(config: &PluginConfig, cache_dir: &Path) -> Result<Config, Engi
         .max_tables_per_component(MAX_PARTS)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(config.memory_bytes)
-        // Pages that most calls touch are cleared in place; giving them back costs more.
-        .linear_memory_keep_resident(64 * 1024)
-        .table_keep_resident(4 * 1024);
+        // Pages that a call has touched are cleared in place: giving them back to the kernel stops
+        // all threads for a moment, and costs the next call a fault for each.
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT);
 
     let mut wasm = Config::new();
     wasm.cache(Some(cache))

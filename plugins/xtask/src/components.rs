@@ -78,9 +78,8 @@ pub fn build_showing(packages: &[&str], out: &Path, show: Show) -> Result<Vec<Pa
     Ok(components)
 }
 
-/// Compiles one package. One at a time, because only so cargo takes a crate type: a package
-/// that is also an ordinary library, for its native tests, is linked without link-time
-/// optimisation otherwise.
+/// Compiles one package. One at a time, because only so cargo takes a crate type: whatever other
+/// types a package lists, a component is linked as if it were the only one.
 fn compile(package: &str, extras: &Extras, show: Show) -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo
