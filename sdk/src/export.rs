@@ -9,7 +9,7 @@ use crate::backend::{
 use crate::bindings::exports::cortex::gateway as wit;
 use crate::exporter::{AuditRecord, ExportError};
 use crate::json::Json;
-use crate::policy::{Decision, Item};
+use crate::policy::{Decision, Item, PolicyError};
 use crate::{Backend, Description, Exporter, Package, Policy};
 
 /// The crate that a plugin type lives in.
@@ -98,7 +98,7 @@ impl<T: Policy> wit::policy::Guest for PolicyComponent<T> {
         T::reads().iter().map(|read| read.as_str().into()).collect()
     }
 
-    fn filter(caller: Principal, items: Vec<Item>) -> Result<Vec<bool>, String> {
+    fn filter(caller: Principal, items: Vec<Item>) -> Result<Vec<bool>, PolicyError> {
         T::filter(&caller, &items)
     }
 
@@ -106,7 +106,7 @@ impl<T: Policy> wit::policy::Guest for PolicyComponent<T> {
         caller: Principal,
         item: Item,
         arguments: Option<Json>,
-    ) -> Result<Decision, String> {
+    ) -> Result<Decision, PolicyError> {
         T::authorize(&caller, &item, arguments.as_deref())
     }
 }
@@ -179,7 +179,7 @@ macro_rules! export_backend {
 /// # struct Nobody;
 /// # impl Policy for Nobody {
 /// #     fn reads() -> &'static [Reads] { &[] }
-/// #     fn authorize(_: &Principal, _: &Item, _: Option<&str>) -> Result<Decision, String> {
+/// #     fn authorize(_: &Principal, _: &Item, _: Option<&str>) -> Result<Decision, PolicyError> {
 /// #         Ok(Decision::Deny("closed".into()))
 /// #     }
 /// # }

@@ -3,7 +3,7 @@
 use crate::{Description, Package};
 
 pub use crate::backend::Principal;
-pub use crate::bindings::exports::cortex::gateway::policy::{Decision, Item};
+pub use crate::bindings::exports::cortex::gateway::policy::{Decision, Item, PolicyError};
 
 /// Something a policy looks at besides the item. From this the gateway knows what it may cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub trait Policy {
         caller: &Principal,
         item: &Item,
         arguments: Option<&str>,
-    ) -> Result<Decision, String>;
+    ) -> Result<Decision, PolicyError>;
 
     /// Which of these may the caller see in a list? One answer per item, in the same order.
     ///
@@ -66,11 +66,18 @@ pub trait Policy {
     /// # Errors
     ///
     /// When it cannot be decided; this hides all of them.
-    fn filter(caller: &Principal, items: &[Item]) -> Result<Vec<bool>, String> {
+    fn filter(caller: &Principal, items: &[Item]) -> Result<Vec<bool>, PolicyError> {
         Ok(items
             .iter()
             .map(|item| Self::authorize(caller, item, None) == Ok(Decision::Allow))
             .collect())
+    }
+}
+
+impl PolicyError {
+    /// It cannot be decided; the text is for the operator.
+    pub fn undecided(why: impl Into<String>) -> Self {
+        Self::Undecided(why.into())
     }
 }
 
@@ -90,9 +97,9 @@ mod tests {
             caller: &Principal,
             item: &Item,
             arguments: Option<&str>,
-        ) -> Result<Decision, String> {
+        ) -> Result<Decision, PolicyError> {
             match item.name.as_str() {
-                "undecided" => Err("no idea".into()),
+                "undecided" => Err(PolicyError::undecided("no idea")),
                 "open" if arguments.is_none() => Ok(Decision::Allow),
                 _ if caller.has_scope("all") => Ok(Decision::Allow),
                 _ => Ok(Decision::MissingScope(vec!["all".into()])),

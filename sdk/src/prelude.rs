@@ -4,5 +4,5 @@ pub use crate::backend::{
     Backend, CallError, Catalog, Content, Continuation, Deprecation, Reply, Target, Tool, ToolCall,
 };
 pub use crate::exporter::{AuditRecord, ExportError, Exporter};
-pub use crate::policy::{Decision, Item, Policy, Reads};
+pub use crate::policy::{Decision, Item, Policy, PolicyError, Reads};
 pub use crate::{Description, Package, backend::Principal, http, log, progress};

@@ -7,7 +7,9 @@ use super::adapter::to_wire;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault};
 use super::instance::{Guest, State, cause_of, millis};
-use super::v0_1::policy::exports::cortex::gateway::policy::Decision as WireDecision;
+use super::v0_1::policy::exports::cortex::gateway::policy::{
+    Decision as WireDecision, PolicyError,
+};
 use super::v0_1::policy::{ScopePolicy, ScopePolicyPre};
 use crate::types::{PluginName, Principal, RequestId, Scope, ScopeSet};
 
@@ -92,7 +94,7 @@ impl Policy {
                 "filter",
                 format!("{} answers for {} items", answers.len(), items.len()),
             )),
-            Err(said) => Err(self.unusable("filter", said)),
+            Err(error) => Err(self.undecided("filter", error)),
         }
     }
 
@@ -130,8 +132,13 @@ impl Policy {
             Ok(WireDecision::Other(word)) => {
                 Err(self.unusable("authorize", format!("decision `{}`", word.escape_debug())))
             }
-            Err(said) => Err(self.unusable("authorize", said)),
+            Err(error) => Err(self.undecided("authorize", error)),
         }
+    }
+
+    fn undecided(&self, function: &'static str, error: PolicyError) -> Fault {
+        let (PolicyError::Undecided(said) | PolicyError::Other(said)) = error;
+        self.unusable(function, format!("it could not decide: {said}"))
     }
 
     fn unusable(&self, function: &'static str, said: String) -> Fault {

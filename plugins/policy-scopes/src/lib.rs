@@ -12,7 +12,11 @@ impl Policy for Scopes {
         &[Reads::Scopes]
     }
 
-    fn authorize(caller: &Principal, item: &Item, _: Option<&str>) -> Result<Decision, String> {
+    fn authorize(
+        caller: &Principal,
+        item: &Item,
+        _: Option<&str>,
+    ) -> Result<Decision, PolicyError> {
         Ok(match item.kind.as_str() {
             "tool" | "prompt" | "resource" | "resource-template" => decide(caller, item),
             unknown => Decision::Deny(format!("`{unknown}` is not a kind that is known here")),

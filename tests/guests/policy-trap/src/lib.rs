@@ -9,11 +9,11 @@ impl Policy for Trap {
         &[Reads::Scopes]
     }
 
-    fn authorize(_: &Principal, item: &Item, _: Option<&str>) -> Result<Decision, String> {
+    fn authorize(_: &Principal, item: &Item, _: Option<&str>) -> Result<Decision, PolicyError> {
         panic!("asked about `{}`", item.name)
     }
 
-    fn filter(_: &Principal, items: &[Item]) -> Result<Vec<bool>, String> {
+    fn filter(_: &Principal, items: &[Item]) -> Result<Vec<bool>, PolicyError> {
         Ok(vec![false; items.len()])
     }
 }
