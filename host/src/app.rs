@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::audit;
 use crate::catalog::{Catalog, Source};
 use crate::config::Config;
+use crate::oauth::ResourceServer;
 use crate::outbound::Client;
 use crate::pipeline::{Gateway, Origins, Route};
 use crate::plugin::{Backend, Plugins, Runtime};
@@ -36,6 +37,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = Listener::bind(config.listen).await?;
 
     let client = Client::new()?;
+    let oauth = config
+        .oauth
+        .as_ref()
+        .map(|oauth| ResourceServer::new(oauth, client.clone()));
     let runtime = Runtime::new(&config.plugins, &config.data_dir.join("compiled"), client)?;
     let dir = &config.plugins.dir;
     let plugins = Plugins::load(&runtime, dir).await.with_context(|| {
@@ -53,6 +58,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let gateway = Arc::new(Gateway {
         origins: Origins::new(&config),
         catalog: Catalog::new(routes.keys()),
+        oauth,
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),
@@ -60,10 +66,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         routes,
         config,
     });
-    let refreshing: Vec<_> = sources(&gateway)
+    let mut refreshing: Vec<_> = sources(&gateway)
         .into_iter()
         .map(|source| spawn_refresh(&gateway, source))
         .collect();
+    refreshing.extend(spawn_key_refresh(&gateway));
 
     info!("listening on http://{}/mcp", listener.address()?);
     if gateway.config.dev_bypass.is_some() {
@@ -128,6 +135,16 @@ fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHan
             .keep_fresh(source, gateway.config.technical_token.clone(), every)
             .await;
     })
+}
+
+fn spawn_key_refresh(gateway: &Arc<Gateway>) -> Option<tokio::task::JoinHandle<()>> {
+    gateway.oauth.as_ref()?;
+    let gateway = Arc::clone(gateway);
+    Some(tokio::spawn(async move {
+        if let Some(oauth) = &gateway.oauth {
+            oauth.keep_fresh().await;
+        }
+    }))
 }
 
 fn say_what_is_missing(plugins: &Plugins) {

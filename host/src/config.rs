@@ -4,7 +4,9 @@
 //! (secrets never) and what was expected.
 
 mod backends;
+mod oauth;
 mod plugins;
+mod urls;
 mod vars;
 
 use std::net::SocketAddr;
@@ -15,7 +17,9 @@ use url::Url;
 use crate::types::{ScopeSet, Secret};
 
 pub use backends::BackendConfig;
+pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{InstanceMode, PluginConfig};
+pub use urls::is_trustworthy;
 use vars::Vars;
 pub use vars::{Problem, Problems};
 
@@ -48,8 +52,10 @@ pub struct Config {
     pub mode: Mode,
     /// The resource URI (RFC 8707), under which clients know `/mcp`.
     pub canonical_uri: Url,
-    /// Authorization server that clients are sent to, if one is configured.
-    pub oauth_issuer: Option<String>,
+    /// Whose tokens are accepted; none when only the dev bypass is.
+    pub oauth: Option<OAuthConfig>,
+    /// The pool that callers' tokens must name, if the gateway is for one pool only.
+    pub required_pool: Option<String>,
     /// MCP `serverInfo.name`.
     pub server_name: String,
     /// Exact origins and `*.suffix` patterns that browsers may call from.
@@ -77,15 +83,10 @@ pub struct Config {
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
 const NOT_YET: &[&str] = &[
-    "OAUTH_JWKS_URL",
-    "OAUTH_AUDIENCE",
-    "OAUTH_REQUIRED_SCOPES",
-    "OAUTH_INTROSPECT_URL",
     "CORTEX_MCP_SERVERS",
     "CORTEX_TICKET_BACKENDS",
     "CORTEX_TICKET_WEBHOOK_URL",
     "CORTEX_RATE_LIMIT_PER_MINUTE",
-    "CORTEX_REQUIRED_POOL",
     "CORTEX_TOOL_INTEGRITY_MODE",
     "CORTEX_TOOL_BASELINE_FILE",
     "CORTEX_ADMIN_SECRET",
@@ -122,19 +123,10 @@ impl Config {
         let listen = listen(&mut vars);
         let canonical_uri = canonical_uri(&mut vars, mode, listen);
         let dev_bypass = dev_bypass(&mut vars, mode);
-        let oauth_issuer = vars.text("OAUTH_ISSUER");
-        if dev_bypass.is_none() {
-            vars.wrong(
-                "CORTEX_DEV_BYPASS_TOKEN",
-                None,
-                if mode == Mode::Production {
-                    "this version authenticates callers by the dev bypass only, which production turns off: \
-                     it cannot serve CORTEX_ENV=production yet"
-                } else {
-                    "set it to a long random value: this version authenticates callers by the dev bypass only"
-                },
-            );
-        }
+        let mut resource = vec![canonical_uri.to_string()];
+        // As it was written, too: `https://mcp.example.com` is a URL that ends in `/`.
+        resource.extend(vars.text("CORTEX_CANONICAL_URI"));
+        let oauth = oauth::read(&mut vars, dev_bypass.is_none(), &resource);
         let backends = backends::read(&mut vars);
         let technical_token = vars.secret("CORTEX_TECHNICAL_TOKEN");
         if technical_token.is_none() && !backends.is_empty() {
@@ -148,7 +140,8 @@ impl Config {
             listen,
             mode,
             canonical_uri,
-            oauth_issuer,
+            oauth,
+            required_pool: vars.text("CORTEX_REQUIRED_POOL"),
             server_name: vars
                 .text("CORTEX_SERVER_NAME")
                 .unwrap_or_else(|| "cortex-gateway".to_owned()),

@@ -8,6 +8,8 @@ pub mod config;
 pub mod mcp;
 pub mod outbound;
 
+pub mod oauth;
+
 pub mod plugin;
 
 pub mod audit;

@@ -8,10 +8,12 @@ mod adapter;
 mod answer;
 mod audit;
 mod auth;
+mod base_scopes;
 mod dispatch;
 mod origin;
 mod parse;
 mod policy;
+mod pool;
 mod progress;
 mod refusal;
 mod session;
@@ -28,6 +30,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::oauth::ResourceServer;
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::types::{BackendId, RequestId, Secret};
 
@@ -62,6 +65,8 @@ pub struct Gateway {
     pub config: Config,
     /// Which browsers may call.
     pub origins: Origins,
+    /// Verifies access tokens; none when only the dev bypass is accepted.
+    pub oauth: Option<ResourceServer>,
     /// What was loaded from the plugin directory.
     pub plugins: Plugins,
     /// Backends by id.
@@ -175,8 +180,10 @@ async fn run(
 
     let request = origin::check(&gw.origins, arrival)?; //              MCP Streamable HTTP, "Security & Endpoint"
     let request = version::check(&gw.config, request, record).await?; // MCP Streamable HTTP, "Protocol Version Header"
-    let request = auth::authenticate(&gw.config, request)?; //          RFC 6750 §2.1
+    let request = auth::authenticate(gw, request).await?; //            RFC 6750 §2.1, RFC 9068 §4
     record.caller(request.caller());
+    let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
+    let request = pool::check(&gw.config, request)?; //                 ours: one gateway, one pool
     let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
     let Some(request) = message else {
         return Ok(Answer::Accepted);

@@ -1,5 +1,6 @@
 //! HTTP: the listener, the routes, and how outcomes become responses.
 
+mod challenge;
 mod listener;
 mod respond;
 mod routes;

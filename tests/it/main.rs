@@ -6,6 +6,7 @@ mod component;
 mod eras;
 mod lifecycle;
 mod messages;
+mod oauth;
 mod peers;
 mod plugins;
 mod scopes;

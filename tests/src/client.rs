@@ -90,6 +90,8 @@ impl Reply {
 #[derive(Clone)]
 pub struct Client {
     base: String,
+    /// The header that says who is calling.
+    credential: Option<(&'static str, String)>,
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -97,7 +99,27 @@ impl Client {
     /// A client of the gateway at this base URL.
     pub fn new(base: String) -> Self {
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
-        Self { base, http }
+        Self {
+            base,
+            credential: Some(("x-dev-mode", DEV_TOKEN.to_owned())),
+            http,
+        }
+    }
+
+    /// The same client with an access token instead of the dev token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            credential: Some(("authorization", format!("Bearer {token}"))),
+            ..self.clone()
+        }
+    }
+
+    /// The same client without any credential.
+    pub fn anonymous(&self) -> Self {
+        Self {
+            credential: None,
+            ..self.clone()
+        }
     }
 
     /// Sends exactly this.
@@ -132,13 +154,17 @@ impl Client {
             .expect("a response")
     }
 
-    /// `POST /mcp` with the dev token, as a legacy client does it.
+    /// `POST /mcp` with the client's credential, as a legacy client does it.
     pub async fn post(&self, body: impl Into<Bytes>, extra: &[(&str, &str)]) -> Reply {
         let mut headers = vec![
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
-            ("x-dev-mode", DEV_TOKEN),
         ];
+        headers.extend(
+            self.credential
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
         headers.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));
         headers.extend_from_slice(extra);
         self.send(Method::POST, "/mcp", &headers, body)

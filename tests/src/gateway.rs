@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::client::{Client, DEV_TOKEN};
 use crate::component;
+use crate::issuer::FakeIssuer;
 
 /// Longest anything is waited for. Only reached when a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +71,12 @@ impl GatewayBuilder {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Accepts the tokens of an issuer, and the dev bypass no more.
+    pub fn issuer(self, issuer: &FakeIssuer) -> Self {
+        self.env("OAUTH_ISSUER", &issuer.url())
+            .env("CORTEX_DEV_BYPASS_TOKEN", "")
     }
 
     /// Adds a backend.

@@ -1,5 +1,5 @@
 //! What the tests stand on: a real gateway process with real components, a backend that does
-//! whatever a test wants, and a small HTTP client.
+//! whatever a test wants, a fake issuer, and a small HTTP client.
 
 pub mod backend;
 pub mod client;
@@ -7,6 +7,7 @@ pub mod gateway;
 
 pub use backend::{FakeBackend, Plan};
 pub use client::{Client, Reply};
+pub use cortex_test_issuer as issuer;
 pub use gateway::{Gateway, GatewayBuilder};
 
 use std::path::{Path, PathBuf};

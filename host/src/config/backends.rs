@@ -1,7 +1,8 @@
 //! `CORTEX_BACKENDS` and `CORTEX_BACKEND_<ID>_*`.
 
-use url::{Host, Url};
+use url::Url;
 
+use super::urls::is_loopback;
 use super::vars::Vars;
 use crate::types::{BackendId, PluginName};
 
@@ -142,14 +143,4 @@ fn base_url(vars: &mut Vars<'_>, variable: &str, text: &str, allow_insecure: boo
         ));
     }
     Some(url)
-}
-
-/// Whether a URL names this very machine.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
 }

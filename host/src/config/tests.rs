@@ -8,6 +8,7 @@ fn read(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
 }
 
 const DEV: (&str, &str) = ("CORTEX_DEV_BYPASS_TOKEN", "dev");
+const ISSUER: (&str, &str) = ("OAUTH_ISSUER", "https://login.example.com/tenant");
 
 #[test]
 fn little_is_needed() {
@@ -87,19 +88,123 @@ fn all_wrong_values_are_told_together_and_no_secret_is_shown() {
 #[test]
 fn production_has_no_dev_bypass() {
     let problems = read(&[DEV, ("CORTEX_ENV", "production")]).expect_err("refused");
+    let variables: Vec<_> = problems.0.iter().map(|p| p.variable.as_str()).collect();
+    assert_eq!(variables, ["CORTEX_CANONICAL_URI", "OAUTH_ISSUER"]);
+    let config = read(&[
+        DEV,
+        ("CORTEX_ENV", "production"),
+        ("CORTEX_CANONICAL_URI", "https://mcp.example.com"),
+        ISSUER,
+    ])
+    .expect("usable");
+    assert!(config.dev_bypass.is_none());
+    let oauth = config.oauth.expect("an issuer");
+    // As a URL, and as it was written.
+    assert_eq!(
+        oauth.audiences,
+        ["https://mcp.example.com/", "https://mcp.example.com"]
+    );
+}
+
+#[test]
+fn somebody_must_be_able_to_get_in() {
+    let problems = read(&[]).expect_err("refused");
     let text = problems.to_string();
     assert!(
-        text.contains("CORTEX_CANONICAL_URI: required in production"),
+        text.contains("OAUTH_ISSUER: required") && text.contains("CORTEX_DEV_BYPASS_TOKEN"),
         "{text}"
     );
-    assert!(text.contains("which production turns off"), "{text}");
+    let config = read(&[ISSUER]).expect("usable");
+    let oauth = config.oauth.expect("an issuer");
+    assert_eq!(oauth.issuer, ISSUER.1);
+    assert_eq!(oauth.audiences, ["http://localhost:3213/mcp"]);
+    assert!(oauth.required_scopes.is_empty() && oauth.introspection.is_none());
+}
+
+#[test]
+fn what_tokens_are_checked_against_is_read() {
+    let config = read(&[
+        ISSUER,
+        ("OAUTH_AUDIENCE", "api://cortex"),
+        ("OAUTH_JWKS_URL", "http://127.0.0.1:9000/keys?v=2"),
+        ("OAUTH_REQUIRED_SCOPES", "mcp:use  openid"),
+        ("CORTEX_REQUIRED_POOL", "blue"),
+        (
+            "OAUTH_INTROSPECT_URL",
+            "https://login.example.com/introspect",
+        ),
+        ("OAUTH_INTROSPECT_CLIENT_ID", "gateway"),
+        ("OAUTH_INTROSPECT_CLIENT_SECRET", "hunter2"),
+        ("OAUTH_INTROSPECT_FAIL", "closed"),
+    ])
+    .expect("usable");
+    assert_eq!(config.required_pool.as_deref(), Some("blue"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let oauth = config.oauth.expect("an issuer");
+    assert_eq!(
+        oauth.audiences,
+        ["api://cortex", "http://localhost:3213/mcp"]
+    );
+    assert_eq!(oauth.required_scopes.to_string(), "mcp:use openid");
+    let introspection = oauth.introspection.expect("an endpoint");
+    assert_eq!(
+        (introspection.ttl_seconds, introspection.fail_open),
+        (60, false)
+    );
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn wrong_oauth_values_are_told_together() {
+    let problems = read(&[
+        ("OAUTH_ISSUER", "http://login.example.com"),
+        ("OAUTH_JWKS_URL", "https://user:hunter2@example.com/keys"),
+        ("OAUTH_REQUIRED_SCOPES", "a\"b"),
+        ("OAUTH_INTROSPECT_URL", "login.example.com"),
+        ("OAUTH_INTROSPECT_CLIENT_SECRET", "hunter2"),
+        ("OAUTH_INTROSPECT_CACHE_TTL_SECONDS", "1 minute"),
+        ("OAUTH_INTROSPECT_FAIL", "maybe"),
+    ])
+    .expect_err("refused");
+    let variables: Vec<_> = problems.0.iter().map(|p| p.variable.as_str()).collect();
+    assert_eq!(
+        variables,
+        [
+            "OAUTH_ISSUER",
+            "OAUTH_JWKS_URL",
+            "OAUTH_REQUIRED_SCOPES",
+            "OAUTH_INTROSPECT_CLIENT_ID",
+            "OAUTH_INTROSPECT_CACHE_TTL_SECONDS",
+            "OAUTH_INTROSPECT_FAIL",
+            "OAUTH_INTROSPECT_URL",
+        ]
+    );
+    let text = problems.to_string();
+    assert!(!text.contains("hunter2"), "{text}");
+    for issuer in [
+        "https://login.example.com?tenant=1",
+        "https://login.example.com#x",
+        "login",
+        "https://user@login.example.com",
+    ] {
+        assert!(read(&[DEV, ("OAUTH_ISSUER", issuer)]).is_err(), "{issuer}");
+    }
+}
+
+#[test]
+fn without_an_issuer_the_rest_of_it_is_noted() {
+    let config = read(&[DEV, ("OAUTH_AUDIENCE", "api://cortex")]).expect("usable");
+    assert_eq!(
+        config.notes,
+        ["OAUTH_AUDIENCE is ignored: OAUTH_ISSUER is not set"]
+    );
 }
 
 #[test]
 fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CORTEX_REQUIRED_POOL", "blue")]).expect("usable");
+    let config = read(&[DEV, ("CORTEX_RATE_LIMIT_PER_MINUTE", "10")]).expect("usable");
     assert_eq!(
         config.notes,
-        ["CORTEX_REQUIRED_POOL is set, but this version does not act on it yet"]
+        ["CORTEX_RATE_LIMIT_PER_MINUTE is set, but this version does not act on it yet"]
     );
 }

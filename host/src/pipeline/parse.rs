@@ -8,7 +8,8 @@ use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 
-use super::auth::{Authenticated, Caller};
+use super::auth::Caller;
+use super::pool::InPool;
 use super::version::{HEADER, single};
 use super::{Record, Refusal};
 use crate::config::Config;
@@ -36,10 +37,10 @@ pub(super) struct Parsed {
 /// Reads the message. `None`: a notification or a response, which get no answer.
 pub(super) async fn read(
     config: &Config,
-    request: Authenticated,
+    request: InPool,
     record: &mut Record,
 ) -> Result<Option<Parsed>, Refusal> {
-    let (arrival, header, caller) = request.into_parts();
+    let (arrival, header, caller) = request.into_inner().into_parts();
     if !is_json(&arrival.head.headers) {
         return Err(Refusal::NotJsonType);
     }

@@ -3,6 +3,7 @@
 
 use thiserror::Error;
 
+use crate::oauth::{Invalid, TokenError};
 use crate::plugin::Fault;
 use crate::types::ScopeSet;
 
@@ -27,9 +28,21 @@ pub enum Refusal {
     /// A modern request without the `_meta` it needs.
     #[error("{0}")]
     MissingMeta(String),
-    /// No credential was presented, or one that is not accepted.
+    /// No credential was presented.
     #[error("a valid access token is required")]
     Unauthenticated,
+    /// The `Authorization` header is not what RFC 6750 §2.1 says.
+    #[error("{0}")]
+    BadAuthorization(&'static str),
+    /// An access token that is not accepted.
+    #[error(transparent)]
+    InvalidToken(Invalid),
+    /// Whether an access token is good cannot be told now.
+    #[error("access tokens cannot be checked at the moment; try again")]
+    TokenUnchecked,
+    /// The caller is of no pool, or of another, than this gateway is for.
+    #[error("forbidden")]
+    OtherPool,
     /// The body is not `application/json`.
     #[error("expected `Content-Type: application/json`")]
     NotJsonType,
@@ -87,6 +100,15 @@ pub enum Refusal {
     Internal(String),
 }
 
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid(why) => Self::InvalidToken(why),
+            TokenError::Unchecked => Self::TokenUnchecked,
+        }
+    }
+}
+
 impl Refusal {
     /// One stable word for audit and metrics.
     pub fn code(&self) -> &'static str {
@@ -97,6 +119,10 @@ impl Refusal {
             Self::HeaderMismatch(_) => "header_mismatch",
             Self::MissingMeta(_) => "missing_meta",
             Self::Unauthenticated => "unauthenticated",
+            Self::BadAuthorization(_) => "bad_authorization",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::TokenUnchecked => "token_unchecked",
+            Self::OtherPool => "other_pool",
             Self::NotJsonType => "not_json_type",
             Self::BodyTooLarge(_) => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",

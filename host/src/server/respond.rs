@@ -15,12 +15,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tracing::error;
 
+use super::challenge;
 use crate::config::Config;
 use crate::mcp::jsonrpc::{Id, code};
 use crate::mcp::sse;
 use crate::mcp::version::ProtocolVersion;
 use crate::pipeline::{Answer, Event, Finished, Gateway, Record, Refusal, Running};
-use crate::types::ScopeSet;
 
 /// A response of this server.
 pub(super) type Reply = Response<Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>>;
@@ -183,12 +183,20 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         Refusal::HeaderMismatch(_) => told(StatusCode::BAD_REQUEST, code::HEADER_MISMATCH),
         Refusal::MissingMeta(_) => told(StatusCode::BAD_REQUEST, code::INVALID_PARAMS),
         Refusal::Unauthenticated => Told {
-            challenge: Some(format!(
-                "Bearer resource_metadata=\"{}\"",
-                metadata_url(config)
-            )),
+            challenge: Some(challenge::nothing_presented(config)),
             ..told(StatusCode::UNAUTHORIZED, code::REFUSED)
         },
+        Refusal::BadAuthorization(why) => Told {
+            challenge: Some(challenge::invalid_request(config, why)),
+            ..told(StatusCode::BAD_REQUEST, code::REFUSED)
+        },
+        Refusal::InvalidToken(why) => Told {
+            challenge: Some(challenge::invalid_token(config, why)),
+            ..told(StatusCode::UNAUTHORIZED, code::REFUSED)
+        },
+        Refusal::TokenUnchecked => told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED),
+        // More scopes would not help, so there is no challenge.
+        Refusal::OtherPool => told(StatusCode::FORBIDDEN, code::REFUSED),
         Refusal::NotJsonType => told(StatusCode::UNSUPPORTED_MEDIA_TYPE, code::INVALID_REQUEST),
         Refusal::BodyTooLarge(_) => told(StatusCode::PAYLOAD_TOO_LARGE, code::INVALID_REQUEST),
         Refusal::BodyTooSlow => told(StatusCode::REQUEST_TIMEOUT, code::INVALID_REQUEST),
@@ -211,13 +219,13 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         Refusal::InsufficientScope { required, granted } => Told {
             message: "Insufficient scope".to_owned(),
             data: Some(json!({ "required": required, "granted": granted })),
-            challenge: Some(step_up(config, required)),
+            challenge: Some(challenge::insufficient_scope(config, required)),
             ..told(StatusCode::FORBIDDEN, code::INTERNAL_ERROR)
         },
         Refusal::BackendRefusedScope { required, method } => Told {
             message: "Backend refused scope".to_owned(),
             data: Some(json!({ "required": required, "method": method })),
-            challenge: Some(step_up(config, required)),
+            challenge: Some(challenge::insufficient_scope(config, required)),
             ..told(StatusCode::FORBIDDEN, code::INTERNAL_ERROR)
         },
         Refusal::Denied(_) => told(StatusCode::OK, code::INTERNAL_ERROR),
@@ -235,22 +243,6 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
             told(StatusCode::OK, code::INTERNAL_ERROR)
         }
     }
-}
-
-/// RFC 6750 §3.1, RFC 9728 §5.1. Scopes are visible ASCII without quotes by their type.
-fn step_up(config: &Config, required: &ScopeSet) -> String {
-    let url = metadata_url(config);
-    format!(
-        "Bearer error=\"insufficient_scope\", scope=\"{required}\", resource_metadata=\"{url}\""
-    )
-}
-
-/// Where the protected resource metadata is found (RFC 9728 §3).
-pub(super) fn metadata_url(config: &Config) -> String {
-    format!(
-        "{}/.well-known/oauth-protected-resource",
-        config.canonical_uri.origin().ascii_serialization()
-    )
 }
 
 /// A JSON body.

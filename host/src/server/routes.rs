@@ -124,7 +124,8 @@ fn resource_metadata(gw: &Gateway) -> Reply {
         .flat_map(|tool| tool.item.scopes.iter().map(String::as_str))
         .filter(|scope| *scope != "offline_access")
         .collect();
-    let servers: Vec<&str> = gw.config.oauth_issuer.as_deref().into_iter().collect();
+    let oauth = gw.config.oauth.iter();
+    let servers: Vec<&str> = oauth.map(|oauth| oauth.issuer.as_str()).collect();
     let mut reply = respond::public_document(
         &json!({
             "resource": gw.config.canonical_uri.as_str(),

@@ -59,6 +59,16 @@ impl ScopeSet {
         self.0.is_empty()
     }
 
+    /// Whether all of `other` are among these.
+    pub fn contains_all(&self, other: &Self) -> bool {
+        other.0.is_subset(&self.0)
+    }
+
+    /// These and those of `other`.
+    pub fn union(&self, other: &Self) -> Self {
+        self.0.union(&other.0).cloned().collect()
+    }
+
     /// The scopes as texts, in order.
     pub fn to_strings(&self) -> Vec<String> {
         self.0.iter().map(|s| s.to_string()).collect()

@@ -1,0 +1,152 @@
+//! The gateway as an OAuth 2.1 resource server: an access token in, a principal out.
+//!
+//! RFC 9068 §4 says what is checked, RFC 7517 with which keys, RFC 7662 how revocation is found
+//! out. Knows nothing of requests and challenges.
+
+mod cache;
+mod fetch;
+mod introspect;
+mod json;
+mod jwk;
+mod jwks;
+mod jwt;
+mod metadata;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+use tracing::debug;
+
+use crate::config::OAuthConfig;
+use crate::outbound::Client;
+use crate::types::Secret;
+
+use cache::{Entry, Tokens};
+use introspect::{Introspection, State};
+use jwks::{Held, Keys, Times};
+use jwt::Expected;
+
+pub use jwt::{Invalid, Verified};
+
+/// Longest time for which a token is not verified again.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// Why a token brings no principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// It is not accepted.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// It cannot be checked now: there are no keys, or introspection does not work. The log says
+    /// why.
+    #[error("access tokens cannot be checked at the moment; try again")]
+    Unchecked,
+}
+
+/// Verifies access tokens of one issuer.
+pub struct ResourceServer {
+    expected: Expected,
+    keys: Arc<Keys>,
+    introspection: Option<Introspection>,
+    tokens: Tokens,
+}
+
+impl ResourceServer {
+    /// From the configuration. Fetches nothing yet.
+    pub fn new(config: &OAuthConfig, client: Client) -> Self {
+        Self::with_times(config, client, Times::DEFAULT)
+    }
+
+    fn with_times(config: &OAuthConfig, client: Client, times: Times) -> Self {
+        let introspection = config.introspection.clone();
+        Self {
+            expected: Expected {
+                issuer: config.issuer.clone(),
+                audiences: config.audiences.clone(),
+            },
+            introspection: introspection.map(|config| Introspection::new(client.clone(), config)),
+            keys: Arc::new(Keys::new(
+                client,
+                &config.issuer,
+                config.jwks_url.clone(),
+                times,
+            )),
+            tokens: Tokens::new(),
+        }
+    }
+
+    /// Keeps the issuer's keys fresh, for ever.
+    pub async fn keep_fresh(&self) {
+        self.keys.keep_fresh().await;
+    }
+
+    /// Who presents this token.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn authenticate(&self, token: &Secret) -> Result<Arc<Verified>, TokenError> {
+        if token.reveal().len() > jwt::MAX_TOKEN {
+            return Err(Invalid::TooLong.into());
+        }
+        let held = match self.keys.held() {
+            Some(held) => held,
+            None => {
+                // What is no token at all is not worth asking the issuer for keys.
+                jwt::parse(token.reveal())?;
+                self.keys.get().await.ok_or(TokenError::Unchecked)?
+            }
+        };
+        let verify = self.verify(token, &held);
+        let verified = self.tokens.get_or(token, held.generation, verify).await?;
+        // The cache has a clock of its own, which stands still while a machine sleeps.
+        if seconds_now() >= verified.expires_at.saturating_add(jwt::LEEWAY) {
+            return Err(Invalid::Expired.into());
+        }
+        Ok(verified)
+    }
+
+    async fn verify(&self, token: &Secret, held: &Held) -> Result<Entry, TokenError> {
+        let parts = jwt::parse(token.reveal())?;
+        let now = seconds_now();
+        let check = |held: &Held| jwt::verify(&parts, &held.keys, &self.expected, now);
+        let verified = match check(held) {
+            // The issuer may have a new key.
+            Err(Invalid::UnknownKey) => {
+                let newer = self.keys.fetch_for_request().await;
+                check(newer.as_deref().ok_or(TokenError::Unchecked)?)
+            }
+            outcome => outcome,
+        }?;
+        let lives = verified.expires_at.saturating_add(jwt::LEEWAY) - now;
+        let holds = self.introspect(token).await?;
+        debug!(token.id = verified.token_id, "an access token was verified");
+        Ok(Entry {
+            verified: Arc::new(verified),
+            holds: holds.min(Duration::from_secs(lives)),
+            size: token.reveal().len(),
+        })
+    }
+
+    /// Asks the issuer, if that is configured; returns for how long its answer holds.
+    async fn introspect(&self, token: &Secret) -> Result<Duration, TokenError> {
+        let Some(introspection) = &self.introspection else {
+            return Ok(LONGEST);
+        };
+        match introspection.ask(token).await {
+            State::Inactive => Err(Invalid::Revoked.into()),
+            State::Misconfigured => Err(TokenError::Unchecked),
+            State::Unanswered if !introspection.fails_open() => Err(TokenError::Unchecked),
+            state => Ok(introspection.holds(state)),
+        }
+    }
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

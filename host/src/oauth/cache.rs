@@ -1,0 +1,73 @@
+//! Tokens that were verified, found again by their hash: the signature of a token is the most
+//! expensive thing in a call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+
+use super::TokenError;
+use super::jwt::Verified;
+use crate::types::Secret;
+
+/// Bytes that the cache may hold, roughly.
+const CAPACITY: u64 = 32 * 1024 * 1024;
+/// What an entry takes besides what its token says.
+const OVERHEAD: u32 = 512;
+
+/// SHA-256 of a token, and the generation of the keys it was verified with: what was verified
+/// with other keys is not found again.
+type Key = ([u8; 32], u64);
+
+/// A verified token.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) verified: Arc<Verified>,
+    /// How long it may be used without being verified again.
+    pub(super) holds: Duration,
+    /// Length of the token: what it says is no longer.
+    pub(super) size: usize,
+}
+
+struct Until;
+
+impl Expiry<Key, Entry> for Until {
+    fn expire_after_create(&self, _: &Key, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(entry.holds)
+    }
+}
+
+/// The cache. Bounded by size; what is used least goes first.
+pub(super) struct Tokens(Cache<Key, Entry>);
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        let weight = |_: &Key, entry: &Entry| {
+            OVERHEAD.saturating_add(u32::try_from(entry.size).unwrap_or(u32::MAX))
+        };
+        Self(
+            Cache::builder()
+                .max_capacity(CAPACITY)
+                .weigher(weight)
+                .expire_after(Until)
+                .build(),
+        )
+    }
+
+    /// The entry of a token, or what `verify` makes of it. However many ask for one token at a
+    /// time, it is verified once.
+    pub(super) async fn get_or(
+        &self,
+        token: &Secret,
+        generation: u64,
+        verify: impl Future<Output = Result<Entry, TokenError>>,
+    ) -> Result<Arc<Verified>, TokenError> {
+        let key = (Sha256::digest(token.reveal()).into(), generation);
+        match self.0.try_get_with(key, verify).await {
+            Ok(entry) => Ok(entry.verified),
+            Err(error) => Err(*error),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Scopes that every token must have, whatever it is used for (`OAUTH_REQUIRED_SCOPES`).
+//!
+//! The dev bypass is no token and has no issuer that could grant more.
+
+use super::Refusal;
+use super::auth::Authenticated;
+use crate::config::Config;
+
+/// A request whose token has the base scopes.
+pub(super) struct WithBaseScopes(Authenticated);
+
+impl WithBaseScopes {
+    pub(super) fn into_inner(self) -> Authenticated {
+        self.0
+    }
+}
+
+/// Lets a request pass whose token has every base scope. The refusal names them all.
+pub(super) fn check(config: &Config, request: Authenticated) -> Result<WithBaseScopes, Refusal> {
+    let principal = request.caller().principal();
+    if let Some(oauth) = &config.oauth
+        && !principal.dev_bypass
+        && !principal.scopes.contains_all(&oauth.required_scopes)
+    {
+        return Err(Refusal::InsufficientScope {
+            required: oauth.required_scopes.clone(),
+            granted: principal.scopes.clone(),
+        });
+    }
+    Ok(WithBaseScopes(request))
+}
