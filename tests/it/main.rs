@@ -1,5 +1,10 @@
 //! One binary for all protocol tests: real gateway, real components, real HTTP.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on says what it expected"
+)]
+
 mod audit;
 mod backends;
 mod component;

@@ -1,6 +1,11 @@
 //! What the tests stand on: a real gateway process with real components, a backend that does
 //! whatever a test wants, a fake issuer, and a small HTTP client.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on says what it expected"
+)]
+
 pub mod backend;
 pub mod client;
 pub mod gateway;

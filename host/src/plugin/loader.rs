@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tracing::{info, warn};
-use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre};
+use wasmtime::{Engine, Trap};
 
 use super::adapter::Adapter;
 use super::engine::Runtime;
@@ -334,6 +334,10 @@ async fn describe(
             let pre = $pre::new(pre.clone())
                 .map_err(|e| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str()))?;
             match pre.instantiate_async(&mut store).await {
+                // An export of another shape than its name says: no trap, and no fault of its code.
+                Err(error) if error.downcast_ref::<Trap>().is_none() => {
+                    Err(Refusal::DoesNotFit(format!("{error:#}"), kind.as_str()))
+                }
                 Err(error) => Err(fault(cause_of(&error, store.data(), &limits)).into()),
                 Ok(exports) => {
                     let mut guest = Guest::new(store, exports, name.clone(), limits, slot);
