@@ -9,6 +9,7 @@ mod answer;
 mod audit;
 mod auth;
 mod base_scopes;
+mod body;
 mod dispatch;
 mod origin;
 mod parse;

@@ -1,26 +1,18 @@
 //! Reads the body: bounded, in time, one JSON-RPC message, and by the rules of its era.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
 
 use super::auth::Caller;
 use super::pool::InPool;
 use super::version::{HEADER, single};
-use super::{Record, Refusal};
+use super::{Record, Refusal, body};
 use crate::config::Config;
 use crate::mcp::header;
 use crate::mcp::jsonrpc::{self, BadMessage};
 use crate::mcp::params::{META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, Meta, Params, text};
 use crate::mcp::version::ProtocolVersion;
 use crate::types::RequestId;
-
-/// Longest a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// A request of a known caller, read and checked for its era.
 pub(super) struct Parsed {
@@ -44,7 +36,7 @@ pub(super) async fn read(
     if !is_json(&arrival.head.headers) {
         return Err(Refusal::NotJsonType);
     }
-    let body = read_body(config, arrival.body).await?;
+    let body = body::read(config, arrival.body).await?;
     let message = match jsonrpc::parse(&body) {
         Ok(jsonrpc::Message::Request(message)) => message,
         Ok(jsonrpc::Message::Notification { .. } | jsonrpc::Message::Response) => {
@@ -66,20 +58,6 @@ pub(super) async fn read(
         params,
         meta,
     }))
-}
-
-/// Reads a body up to the configured size.
-pub(super) async fn read_body(config: &Config, body: Incoming) -> Result<Bytes, Refusal> {
-    let max = config.max_body_bytes;
-    if body.size_hint().lower() > max as u64 {
-        return Err(Refusal::BodyTooLarge(max));
-    }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(max)),
-        Ok(Err(_)) => Err(Refusal::BodyBroken),
-        Err(_) => Err(Refusal::BodyTooSlow),
-    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

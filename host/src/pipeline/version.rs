@@ -7,8 +7,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::origin::FromAllowedOrigin;
-use super::parse::read_body;
-use super::{Arrival, Record, Refusal};
+use super::{Arrival, Record, Refusal, body};
 use crate::config::Config;
 use crate::mcp::params::{META_PROTOCOL_VERSION, Params};
 use crate::mcp::version::{ProtocolVersion, claims_modern};
@@ -52,7 +51,7 @@ async fn refuse(config: &Config, arrival: Arrival, header: String, record: &mut 
     struct OnlyParams {
         params: Option<Box<serde_json::value::RawValue>>,
     }
-    let body = read_body(config, arrival.body).await.unwrap_or_default();
+    let body = body::read(config, arrival.body).await.unwrap_or_default();
     if let Some(id) = jsonrpc::peek_id(&body) {
         record.answering(&id);
     }

@@ -208,7 +208,7 @@ impl Adapter {
             cause,
         };
         let slot = self.runtime.slot(SLOT_WAIT).await;
-        let slot = slot.ok_or_else(|| fault(Cause::NoRoom(super::instance::millis(SLOT_WAIT))))?;
+        let slot = slot.ok_or_else(|| fault(Cause::NoRoom(super::fault::millis(SLOT_WAIT))))?;
         let mut store = self.runtime.store(self.name.clone(), false);
         match self.pre.instantiate_async(&mut store).await {
             Ok(exports) => Ok(Guest::new(

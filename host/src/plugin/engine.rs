@@ -13,19 +13,16 @@ use wasmtime::{
 };
 
 use super::instance::{self, State};
+use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
 use super::v0_1;
 use crate::config::PluginConfig;
 use crate::outbound::Client;
 use crate::types::PluginName;
 
-/// How often a computing guest is looked at.
-const TICK: Duration = Duration::from_millis(10);
 /// Stack of a guest. Deeper recursion traps.
 const STACK_BYTES: usize = 512 * 1024;
 /// Fiber stack: the guest's and what host functions need on top.
 const FIBER_STACK_BYTES: usize = 1024 * 1024;
-/// Largest table (of functions, mostly) of a guest.
-pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 /// How much of an instance's memory is kept for the next one.
 const KEEP_RESIDENT: usize = 512 * 1024;
 /// Core instances and tables that one component may be made of; one from Rust has four and two.
@@ -48,22 +45,6 @@ pub enum EngineError {
     /// wasmtime refused the configuration on this machine.
     #[error("the WebAssembly engine does not start on this machine")]
     Engine(#[source] wasmtime::Error),
-}
-
-/// What one call of one plugin may use.
-#[derive(Debug)]
-pub(super) struct Limits {
-    pub(super) memory_bytes: usize,
-    pub(super) compute_ms: u64,
-    pub(super) max_exchanges: u32,
-    pub(super) max_result_bytes: usize,
-}
-
-impl Limits {
-    /// Computing time in epoch ticks, at least one.
-    pub(super) fn compute_ticks(&self) -> u64 {
-        (self.compute_ms / instance::millis(TICK)).max(1) + 1
-    }
 }
 
 /// The engine and what goes with it. One per process.

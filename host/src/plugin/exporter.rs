@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Runtime;
-use super::fault::{Cause, Fault};
-use super::instance::{Guest, State, cause_of, millis};
+use super::fault::{Cause, Fault, millis};
+use super::instance::{Guest, State, cause_of};
 use super::v0_1::exporter::exports::cortex::gateway::exporter::ExportError;
 use super::v0_1::exporter::{AuditExporter, AuditExporterPre};
 use crate::types::PluginName;

@@ -1,5 +1,7 @@
 //! What is said when a component misbehaves.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::types::PluginName;
@@ -75,4 +77,9 @@ impl Cause {
             }
         }
     }
+}
+
+/// Whole milliseconds, as operators read them.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

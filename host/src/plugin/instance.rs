@@ -1,26 +1,21 @@
 //! One instance of a component: its state, its limits, and what a failed call means.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::error::Elapsed;
-use tracing::{debug, error, info, warn};
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::egress::Egress;
-use super::engine::Limits;
-use super::fault::{Cause, Fault};
+use super::fault::{Cause, Fault, millis};
+use super::guest_log::LogSink;
+use super::limits::{Limits, Memory};
 use super::stdio::{Destination, Lines};
 use super::v0_1::adapter::cortex::gateway::{log, progress, types};
 use crate::types::{PluginName, RequestId};
-
-/// Most log lines of one call; the rest is counted.
-const MAX_LOG_LINES: u32 = 50;
-/// Longest log message, in characters.
-const MAX_LOG_CHARS: usize = 2_000;
 
 /// Takes progress, total and message while a call runs.
 pub type ProgressSink = Box<dyn FnMut(f64, Option<f64>, Option<String>) + Send>;
@@ -60,10 +55,7 @@ impl State {
         Self {
             wasi,
             table: ResourceTable::new(),
-            memory: Memory {
-                limit: limits.memory_bytes,
-                refused: false,
-            },
+            memory: Memory::new(limits.memory_bytes),
             ticks_left: limits.compute_ticks(),
             out_of_ticks: false,
             log,
@@ -93,113 +85,6 @@ impl WasiView for State {
             ctx: &mut self.wasi,
             table: &mut self.table,
         }
-    }
-}
-
-/// Bounds the linear memory and remembers that it did.
-struct Memory {
-    limit: usize,
-    refused: bool,
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        _: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let fits = desired <= self.limit && maximum.is_none_or(|m| desired <= m);
-        self.refused |= !fits;
-        Ok(fits)
-    }
-
-    fn table_growing(
-        &mut self,
-        _: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= super::engine::MAX_TABLE_ELEMENTS && maximum.is_none_or(|m| desired <= m))
-    }
-}
-
-/// Log lines of one plugin, bounded per call.
-#[derive(Clone)]
-pub(super) struct LogSink {
-    plugin: PluginName,
-    call: Arc<Mutex<CallLog>>,
-}
-
-#[derive(Default)]
-struct CallLog {
-    request: Option<RequestId>,
-    lines: u32,
-    /// Last line of standard error: the panic message, when there was a panic.
-    last_output: Option<String>,
-}
-
-impl LogSink {
-    fn new(plugin: PluginName) -> Self {
-        Self {
-            plugin,
-            call: Arc::default(),
-        }
-    }
-
-    fn begin(&self, request: Option<RequestId>) {
-        *self.lock() = CallLog {
-            request,
-            ..CallLog::default()
-        };
-    }
-
-    /// Says how many lines were left out.
-    fn end(&self) {
-        let over = self.lock().lines.saturating_sub(MAX_LOG_LINES);
-        if over > 0 {
-            warn!(plugin.name = %self.plugin, "{over} more log lines of this call were left out");
-        }
-    }
-
-    fn write(&self, level: log::Level, message: &str) {
-        let request = {
-            let mut call = self.lock();
-            call.lines = call.lines.saturating_add(1);
-            if call.lines > MAX_LOG_LINES {
-                return;
-            }
-            call.request.map(tracing::field::display)
-        };
-        let message: String = message
-            .chars()
-            .take(MAX_LOG_CHARS)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let plugin = self.plugin.as_str();
-        match level {
-            log::Level::Debug => debug!(plugin.name = plugin, request.id = request, "{message}"),
-            log::Level::Info => info!(plugin.name = plugin, request.id = request, "{message}"),
-            log::Level::Warning => warn!(plugin.name = plugin, request.id = request, "{message}"),
-            log::Level::Error => error!(plugin.name = plugin, request.id = request, "{message}"),
-        }
-    }
-
-    /// A line that the guest printed.
-    pub(super) fn guest_output(&self, line: &str) {
-        let line = line.trim_end();
-        if !line.starts_with("note: ") {
-            self.lock().last_output = Some(line.chars().take(300).collect());
-        }
-        self.write(log::Level::Info, line);
-    }
-
-    fn last_output(&self) -> Option<String> {
-        self.lock().last_output.clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, CallLog> {
-        self.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -310,8 +195,4 @@ pub(super) fn cause_of(error: &wasmtime::Error, state: &State, limits: &Limits) 
             Cause::Trap(format!("{}{said}", what.lines().next().unwrap_or_default()))
         }
     }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

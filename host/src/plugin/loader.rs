@@ -321,7 +321,7 @@ async fn describe(
         function: "describe",
         cause,
     };
-    let no_room = super::fault::Cause::NoRoom(super::instance::millis(DESCRIBE_WALL));
+    let no_room = super::fault::Cause::NoRoom(super::fault::millis(DESCRIBE_WALL));
     let slot = runtime
         .slot(DESCRIBE_WALL)
         .await

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::adapter::to_wire;
 use super::engine::Runtime;
-use super::fault::{Cause, Fault};
-use super::instance::{Guest, State, cause_of, millis};
+use super::fault::{Cause, Fault, millis};
+use super::instance::{Guest, State, cause_of};
 use super::v0_1::policy::exports::cortex::gateway::policy::{
     Decision as WireDecision, PolicyError,
 };

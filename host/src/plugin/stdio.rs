@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use super::instance::LogSink;
+use super::guest_log::LogSink;
 
 /// Longest line that is kept together.
 const MAX_LINE: usize = 64 * 1024;
