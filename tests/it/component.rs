@@ -28,7 +28,7 @@ async fn backend_http(url: &str) -> Bench {
         "CORTEX_DEV_BYPASS_TOKEN" | "CORTEX_TECHNICAL_TOKEN" => Some("x".to_owned()),
         "CORTEX_BACKENDS" => Some("docs".to_owned()),
         "CORTEX_BACKEND_DOCS_URL" => Some(url.to_owned()),
-        "CORTEX_BACKEND_DOCS_TIMEOUT_MS" => Some("700".to_owned()),
+        "CORTEX_BACKEND_DOCS_TIMEOUT_MS" => Some("2000".to_owned()),
         _ => None,
     })
     .expect("a configuration");

@@ -14,7 +14,7 @@ async fn with_mischief(mode: &str) -> (FakeBackend, Gateway) {
         .backend("bad", &backend.url())
         .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
         .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:test:use mcp:mischief:use")
-        .env("CORTEX_PLUGIN_COMPUTE_MS", "500")
+        .env("CORTEX_PLUGIN_COMPUTE_MS", "1000")
         .env("CORTEX_PLUGIN_INSTANCES", mode)
         .start()
         .await;
@@ -29,7 +29,7 @@ async fn a_component_that_fails_fails_alone() {
         (
             "bad_spin",
             "plugin_time",
-            "used up its 500 ms of computing time",
+            "used up its 1000 ms of computing time",
         ),
         (
             "bad_leak",
