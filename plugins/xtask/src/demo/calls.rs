@@ -84,7 +84,7 @@ In an MCP client, give the URL and one header. Many take this form:
 
   {{"mcpServers": {{"cortex": {{"type": "http", "url": "{url}", "headers": {{"X-Dev-Mode": "{token}"}}}}}}}}
 
-Plugins: {plugins} (drop a component there and it is loaded)
+Plugins: {plugins} (what lies there is loaded at start)
 Logs:    {logs}
 
 Ctrl-C stops both."#
