@@ -142,7 +142,7 @@ own_mirror() {
   fi
   url=${url%% *}
   url=${url%/}
-  echo "${url:-http://deb.debian.org/$1}"
+  echo "$url"
 }
 
 is_debian() {
@@ -157,6 +157,10 @@ is_debian() {
   esac
   MIRROR=${CORTEX_DEB_MIRROR:-$(own_mirror debian)}
   SECURITY=${CORTEX_DEB_SECURITY_MIRROR:-$(own_mirror debian-security)}
+  if [[ -z $MIRROR || -z $SECURITY ]]; then
+    say "apt here names no Debian mirror: set CORTEX_DEB_MIRROR and CORTEX_DEB_SECURITY_MIRROR"
+    return 1
+  fi
 }
 
 # Makes an apt state of our own that reads the suites $@; sets APT to the options for it.
