@@ -69,8 +69,6 @@ pub(crate) async fn start(
         .env("CORTEX_DEV_BYPASS_SCOPES", SCOPE)
         .env("CORTEX_PLUGIN_DIR", setup.plugins)
         .env("CORTEX_DATA_DIR", setup.data)
-        // Nobody is asked: every call comes by the dev bypass. The port is the discard one.
-        .env("OAUTH_ISSUER", "http://127.0.0.1:9")
         .env("RUST_LOG", "warn")
         .env(
             "CORTEX_PLUGIN_INSTANCES",
