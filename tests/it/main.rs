@@ -15,3 +15,4 @@ mod oauth;
 mod peers;
 mod plugins;
 mod scopes;
+mod tidy;

@@ -1,0 +1,73 @@
+//! What `docs/architecture.md` promises of the code, checked against the code.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every Rust file below a folder of the repository, as a path from its root.
+fn rust_files(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).expect("a folder") {
+            let name = entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8");
+            let path = format!("{folder}/{name}");
+            if root().join(&path).is_dir() && name != "target" {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder}");
+    found
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).expect("readable")
+}
+
+#[test]
+fn every_file_has_its_line_in_the_tree() {
+    let tree = read("docs/architecture.md");
+    for folder in ["host", "sdk", "plugins", "examples", "tests"] {
+        for file in rust_files(folder) {
+            let listed = tree.contains(&format!("    {file} "));
+            assert!(
+                listed || file.ends_with("/tests.rs"),
+                "`{file}` is not in docs/architecture.md"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_only_one_module_may_name_is_named_only_there() {
+    for (word, places) in [
+        ("wasmtime::", &["host/src/plugin"][..]),
+        ("wasmtime_wasi", &["host/src/plugin"]),
+        ("StatusCode::", &["host/src/server/", "host/src/oauth/"]),
+        ("code::INVALID_PARAMS", &["host/src/server/respond.rs"]),
+        ("jsonwebtoken", &["host/src/oauth/"]),
+        ("std::env::var", &["host/src/config.rs"]),
+        ("std::fs", &["host/src/plugin/loader.rs"]),
+    ] {
+        let mut named = 0;
+        for file in rust_files("host/src") {
+            if read(&file).contains(word) {
+                named += 1;
+                assert!(
+                    places.iter().any(|p| file.starts_with(p)),
+                    "`{file}` names `{word}`"
+                );
+            }
+        }
+        assert!(named > 0, "nobody names `{word}` any more: mend this test");
+    }
+}
