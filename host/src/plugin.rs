@@ -19,11 +19,11 @@ mod stdio;
 mod v0_1;
 mod warm;
 
-pub use adapter::{Adapter, Backend};
+pub use adapter::{Adapter, Backend, OnBehalf};
 pub use engine::{EngineError, Runtime};
 pub use exporter::{AuditRecord, Exporter};
 pub use fault::{Cause, Fault};
-pub use instance::ProgressSink;
+pub use instance::{MessageSink, Notices, ProgressSink};
 pub use loader::{Loaded, Plugins, Refused};
 pub use policy::{Decision, Item, Policy};
 pub use v0_1::model;

@@ -11,9 +11,9 @@ use crate::{Description, Package};
 pub use crate::bindings::cortex::gateway::types::{Principal, Scope};
 pub use crate::bindings::exports::cortex::gateway::backend::{
     Blob, CallError, Catalog, Completion, CompletionResult, Content, Continuation, Deprecation,
-    Failure, InputRequired, ListedResource, MissingScope, Prompt, PromptArgument, PromptOutcome,
-    PromptResult, ResourceOutcome, ResourceResult, ResourceTemplate, Skipped, Target, Tool,
-    ToolCall, ToolOutcome, ToolResult,
+    Failure, HeaderArgument, InputRequired, ListedResource, MissingScope, Prompt, PromptArgument,
+    PromptCall, PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead,
+    ResourceResult, ResourceTemplate, Skipped, Target, Tool, ToolCall, ToolOutcome, ToolResult,
 };
 pub use error::code;
 pub use reply::Reply;
@@ -50,7 +50,7 @@ pub trait Backend {
     /// When it did not succeed; a [`Reply::error`] is for tools that explain themselves.
     fn call_tool(target: &Target, caller: &Principal, call: &ToolCall) -> Result<Reply, CallError>;
 
-    /// Renders a prompt as the caller. `arguments` is a JSON object of strings.
+    /// Renders a prompt as the caller.
     ///
     /// # Errors
     ///
@@ -58,9 +58,7 @@ pub trait Backend {
     fn get_prompt(
         target: &Target,
         caller: &Principal,
-        name: &str,
-        arguments: &str,
-        continuation: Option<&Continuation>,
+        call: &PromptCall,
     ) -> Result<PromptOutcome, CallError> {
         Err(CallError::Unsupported)
     }
@@ -73,8 +71,7 @@ pub trait Backend {
     fn read_resource(
         target: &Target,
         caller: &Principal,
-        uri: &str,
-        continuation: Option<&Continuation>,
+        read: &ResourceRead,
     ) -> Result<ResourceOutcome, CallError> {
         Err(CallError::Unsupported)
     }

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use crate::backend::{
-    CallError, Catalog, Completion, CompletionResult, Continuation, Principal, PromptOutcome,
-    ResourceOutcome, Target, ToolCall, ToolOutcome,
+    CallError, Catalog, Completion, CompletionResult, Principal, PromptCall, PromptOutcome,
+    ResourceOutcome, ResourceRead, Target, ToolCall, ToolOutcome,
 };
 use crate::bindings::exports::cortex::gateway as wit;
 use crate::exporter::{AuditRecord, ExportError};
@@ -43,20 +43,17 @@ impl<T: Backend> wit::backend::Guest for BackendComponent<T> {
     fn get_prompt(
         target: Target,
         caller: Principal,
-        name: String,
-        arguments: Json,
-        continuation: Option<Continuation>,
+        call: PromptCall,
     ) -> Result<PromptOutcome, CallError> {
-        T::get_prompt(&target, &caller, &name, &arguments, continuation.as_ref())
+        T::get_prompt(&target, &caller, &call)
     }
 
     fn read_resource(
         target: Target,
         caller: Principal,
-        uri: String,
-        continuation: Option<Continuation>,
+        read: ResourceRead,
     ) -> Result<ResourceOutcome, CallError> {
-        T::read_resource(&target, &caller, &uri, continuation.as_ref())
+        T::read_resource(&target, &caller, &read)
     }
 
     fn complete(

@@ -35,6 +35,7 @@
 pub mod bindings;
 
 pub mod backend;
+pub mod client_log;
 mod export;
 pub mod exporter;
 pub mod http;

@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 
 use serde::de::IgnoredAny;
 
-use crate::backend::{Principal, Target, ToolCall};
+use crate::backend::{Principal, RequestContext, Target, ToolCall};
 use crate::http::{Header, HttpError, Request, Response};
 use crate::log::Level;
 use crate::policy::Item;
@@ -31,6 +31,7 @@ thread_local! {
     static REQUESTS: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
     static PROGRESS: RefCell<Vec<Progress>> = const { RefCell::new(Vec::new()) };
+    static CLIENT_LOG: RefCell<Vec<ClientMessage>> = const { RefCell::new(Vec::new()) };
 }
 
 /// One report of [`progress`](crate::progress::report).
@@ -44,6 +45,17 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+/// One message of [`client_log`](crate::client_log::write).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientMessage {
+    /// Name of RFC 5424.
+    pub level: String,
+    /// Who speaks.
+    pub logger: Option<String>,
+    /// JSON.
+    pub data: String,
+}
+
 /// The backend `docs` at `http://docs.test`, without settings, with a limit of 1000 ms.
 pub fn target() -> Target {
     Target {
@@ -51,6 +63,7 @@ pub fn target() -> Target {
         base_url: "http://docs.test".into(),
         settings: "{}".into(),
         timeout_ms: 1000,
+        learned: None,
     }
 }
 
@@ -74,8 +87,20 @@ pub fn call(tool: &str, arguments: &str) -> ToolCall {
     ToolCall {
         tool: tool.into(),
         arguments: arguments.into(),
+        header_arguments: Vec::new(),
         structured: false,
+        context: context(),
+    }
+}
+
+/// What comes with a first request of a client that can be asked for nothing and wants no
+/// messages.
+pub fn context() -> RequestContext {
+    RequestContext {
         meta: "{}".into(),
+        client_capabilities: "{}".into(),
+        client_info: None,
+        log_level: None,
         continuation: None,
     }
 }
@@ -136,6 +161,20 @@ pub fn logs() -> Vec<(Level, String)> {
 /// Takes the progress that this thread has reported so far.
 pub fn progress() -> Vec<Progress> {
     PROGRESS.take()
+}
+
+/// Takes the messages for the client that this thread has written so far.
+pub fn client_log() -> Vec<ClientMessage> {
+    CLIENT_LOG.take()
+}
+
+pub(crate) fn client_write(level: &str, logger: Option<&str>, data: &str) {
+    let message = ClientMessage {
+        level: level.to_owned(),
+        logger: logger.map(str::to_owned),
+        data: data.to_owned(),
+    };
+    CLIENT_LOG.with_borrow_mut(|log| log.push(message));
 }
 
 pub(crate) fn send(request: &Request) -> Result<Response, HttpError> {

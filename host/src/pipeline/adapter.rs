@@ -6,8 +6,8 @@ use super::answer::{self, Answer};
 use super::policy::Permit;
 use super::progress::Reporter;
 use super::{Gateway, Refusal};
-use crate::plugin::Fault;
-use crate::plugin::model::{CallError, ToolCall, ToolOutcome};
+use crate::plugin::model::{CallError, RequestContext, ToolCall, ToolOutcome};
+use crate::plugin::{Fault, Notices, OnBehalf};
 use crate::types::{Scope, ScopeSet};
 
 /// Makes the call as the caller.
@@ -43,17 +43,30 @@ pub(super) async fn call(
         permit.caller().principal().clone(),
         permit.caller().token().clone(),
     );
-    let progress = reporter.for_call(permit.meta());
+    let notices = Notices {
+        progress: reporter.for_call(permit.meta()),
+        messages: None,
+    };
     let call = ToolCall {
         tool: item.name.clone(),
         structured,
-        meta: permit.meta().for_backend(),
-        continuation: None,
+        header_arguments: Vec::new(),
+        context: RequestContext {
+            meta: permit.meta().for_backend(),
+            client_capabilities: "{}".to_owned(),
+            client_info: None,
+            log_level: None,
+            continuation: None,
+        },
         arguments: permit.into_arguments(),
     };
-    let result = adapter
-        .call_tool(&route.backend, &principal, &token, id, call, progress)
-        .await;
+    let user = OnBehalf {
+        backend: &route.backend,
+        caller: &principal,
+        token: &token,
+        request: id,
+    };
+    let result = adapter.call_tool(user, call, notices).await;
     let result = result.inspect_err(|fault| log(fault, id))?;
     match result {
         Ok(ToolOutcome::Complete(result)) => {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use url::Origin;
 
 use super::egress::Egress;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault};
-use super::instance::{Guest, ProgressSink, State, cause_of};
+use super::instance::{Guest, Notices, State, cause_of};
 use super::model::{
-    CallError, Catalog, Content, Principal as WirePrincipal, ToolCall, ToolOutcome,
+    CallError, Catalog, Completion, CompletionResult, Content, Principal as WirePrincipal,
+    PromptCall, PromptOutcome, ResourceOutcome, ResourceRead, ToolCall, ToolOutcome,
 };
 use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
 use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
@@ -28,7 +30,7 @@ const SLOT_WAIT: Duration = Duration::from_secs(5);
 pub struct Backend {
     /// Its id.
     pub id: BackendId,
-    target: Target,
+    target: ArcSwap<Target>,
     origin: Origin,
     timeout: Duration,
 }
@@ -39,12 +41,13 @@ impl Backend {
         let settings = serde_json::json!({ "path": config.path }).to_string();
         Self {
             id: config.id.clone(),
-            target: Target {
+            target: ArcSwap::from_pointee(Target {
                 id: config.id.to_string(),
                 base_url: config.url.as_str().trim_end_matches('/').to_owned(),
                 settings,
                 timeout_ms: config.timeout_ms,
-            },
+                learned: None,
+            }),
             origin: config.url.origin(),
             timeout: Duration::from_millis(config.timeout_ms.into()),
         }
@@ -60,6 +63,37 @@ pub struct Adapter {
     pre: BackendAdapterPre<State>,
     runtime: Arc<Runtime>,
     warm: Warm<Guest<BackendAdapter>>,
+}
+
+/// For whom a call is made, and of which backend.
+#[derive(Clone, Copy)]
+pub struct OnBehalf<'a> {
+    /// The backend.
+    pub backend: &'a Backend,
+    /// The caller.
+    pub caller: &'a Principal,
+    /// What the backend is shown.
+    pub token: &'a AccessToken,
+    /// The request that it belongs to.
+    pub request: RequestId,
+}
+
+/// Calls one export as the caller: in an instance that is theirs, within the limits.
+macro_rules! as_caller {
+    ($self:ident, $user:ident, $notices:expr, $name:literal, $export:ident($($argument:expr)?)) => {{
+        let OnBehalf { backend, caller, token, request } = $user;
+        let (mut guest, key) = $self.guest_for(backend, caller, $name).await?;
+        guest.begin(Some(request), Some($self.egress(backend, &As::Caller(token))));
+        guest.store.data_mut().notices = $notices;
+        let wall = $self.wall(backend);
+        let (target, principal) = (backend.target.load_full(), to_wire(caller));
+        let exports = guest.exports.cortex_gateway_backend();
+        let running = exports.$export(&mut guest.store, &target, &principal, $($argument)?);
+        let result = tokio::time::timeout(wall, running).await;
+        let result = guest.end($name, wall, result)?;
+        $self.keep(key, guest);
+        Ok::<_, Fault>(result)
+    }};
 }
 
 /// As whom a call is made.
@@ -88,7 +122,7 @@ impl Adapter {
         }
     }
 
-    /// Asks a backend what it offers, as nobody.
+    /// Asks a backend what it offers, as nobody. What it learned meets later calls.
     ///
     /// # Errors
     /// [`Fault`] when the plugin failed; the inner error when the backend did.
@@ -101,12 +135,19 @@ impl Adapter {
         guest.begin(None, Some(self.egress(backend, &As::Nobody(technical))));
         let wall = self.wall(backend);
         let exports = guest.exports.cortex_gateway_backend();
-        let result = tokio::time::timeout(
-            wall,
-            exports.call_discover(&mut guest.store, &backend.target),
-        )
-        .await;
-        guest.end("discover", wall, result)
+        let target = backend.target.load_full();
+        let result =
+            tokio::time::timeout(wall, exports.call_discover(&mut guest.store, &target)).await;
+        let found = guest.end("discover", wall, result)?;
+        if let Ok(catalog) = &found
+            && catalog.learned != target.learned
+        {
+            backend.target.store(Arc::new(Target {
+                learned: catalog.learned.clone(),
+                ..(*target).clone()
+            }));
+        }
+        Ok(found)
     }
 
     /// Calls a tool as the caller. That the call is permitted has been decided before.
@@ -115,26 +156,11 @@ impl Adapter {
     /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
     pub async fn call_tool(
         &self,
-        backend: &Backend,
-        caller: &Principal,
-        token: &AccessToken,
-        request: RequestId,
+        user: OnBehalf<'_>,
         call: ToolCall,
-        progress: Option<ProgressSink>,
+        notices: Notices,
     ) -> Result<Result<ToolOutcome, CallError>, Fault> {
-        let (mut guest, key) = self.guest_for(backend, caller, "call-tool").await?;
-        guest.begin(
-            Some(request),
-            Some(self.egress(backend, &As::Caller(token))),
-        );
-        guest.store.data_mut().progress = progress;
-        let wall = self.wall(backend);
-        let principal = to_wire(caller);
-        let exports = guest.exports.cortex_gateway_backend();
-        let running = exports.call_call_tool(&mut guest.store, &backend.target, &principal, &call);
-        let result = tokio::time::timeout(wall, running).await;
-        let result = guest.end("call-tool", wall, result)?;
-        self.keep(key, guest);
+        let result = as_caller!(self, user, notices, "call-tool", call_call_tool(&call))?;
         if let Ok(ToolOutcome::Complete(result)) = &result {
             self.check_size(
                 "call-tool",
@@ -145,33 +171,70 @@ impl Adapter {
         Ok(result)
     }
 
+    /// Renders a prompt as the caller. That this is permitted has been decided before.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn get_prompt(
+        &self,
+        user: OnBehalf<'_>,
+        call: PromptCall,
+        notices: Notices,
+    ) -> Result<Result<PromptOutcome, CallError>, Fault> {
+        let result = as_caller!(self, user, notices, "get-prompt", call_get_prompt(&call))?;
+        if let Ok(PromptOutcome::Complete(result)) = &result {
+            self.check_size("get-prompt", result.messages.len())?;
+        }
+        Ok(result)
+    }
+
+    /// Reads a resource as the caller. That this is permitted has been decided before.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn read_resource(
+        &self,
+        user: OnBehalf<'_>,
+        read: ResourceRead,
+        notices: Notices,
+    ) -> Result<Result<ResourceOutcome, CallError>, Fault> {
+        let result = as_caller!(
+            self,
+            user,
+            notices,
+            "read-resource",
+            call_read_resource(&read)
+        )?;
+        if let Ok(ResourceOutcome::Complete(result)) = &result {
+            self.check_size("read-resource", result.contents.len())?;
+        }
+        Ok(result)
+    }
+
+    /// Asks for proposals as the caller.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn complete(
+        &self,
+        user: OnBehalf<'_>,
+        completion: Completion,
+    ) -> Result<Result<CompletionResult, CallError>, Fault> {
+        as_caller!(
+            self,
+            user,
+            Notices::default(),
+            "complete",
+            call_complete(&completion)
+        )
+    }
+
     /// Asks what the backend knows about the caller.
     ///
     /// # Errors
     /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
-    pub async fn whoami(
-        &self,
-        backend: &Backend,
-        caller: &Principal,
-        token: &AccessToken,
-        request: RequestId,
-    ) -> Result<Result<String, CallError>, Fault> {
-        let (mut guest, key) = self.guest_for(backend, caller, "whoami").await?;
-        guest.begin(
-            Some(request),
-            Some(self.egress(backend, &As::Caller(token))),
-        );
-        let wall = self.wall(backend);
-        let principal = to_wire(caller);
-        let exports = guest.exports.cortex_gateway_backend();
-        let result = tokio::time::timeout(
-            wall,
-            exports.call_whoami(&mut guest.store, &backend.target, &principal),
-        )
-        .await;
-        let result = guest.end("whoami", wall, result)?;
-        self.keep(key, guest);
-        Ok(result)
+    pub async fn whoami(&self, user: OnBehalf<'_>) -> Result<Result<String, CallError>, Fault> {
+        as_caller!(self, user, Notices::default(), "whoami", call_whoami())
     }
 
     /// An instance for a call of this caller: a kept one where the mode allows, else a fresh one.

@@ -167,6 +167,10 @@ fn adapter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         &mut linker,
         |state| state,
     )?;
+    v0_1::adapter::cortex::gateway::client_log::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
     Ok(linker)
 }
 

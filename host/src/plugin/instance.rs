@@ -14,11 +14,23 @@ use super::fault::{Cause, Fault, millis};
 use super::guest_log::LogSink;
 use super::limits::{Limits, Memory};
 use super::stdio::{Destination, Lines};
-use super::v0_1::adapter::cortex::gateway::{log, progress, types};
+use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, types};
 use crate::types::{PluginName, RequestId};
 
 /// Takes progress, total and message while a call runs.
 pub type ProgressSink = Box<dyn FnMut(f64, Option<f64>, Option<String>) + Send>;
+
+/// Takes level, logger and data of messages for the client while a call runs.
+pub type MessageSink = Box<dyn FnMut(String, Option<String>, String) + Send>;
+
+/// What the client of a call wants to hear while it runs.
+#[derive(Default)]
+pub struct Notices {
+    /// Progress.
+    pub progress: Option<ProgressSink>,
+    /// Log messages.
+    pub messages: Option<MessageSink>,
+}
 
 /// What a store keeps for the instance in it.
 pub(super) struct State {
@@ -31,8 +43,8 @@ pub(super) struct State {
     log: LogSink,
     /// What the call in flight may reach; nothing outside adapter calls.
     pub(super) egress: Option<Egress>,
-    /// Who wants to hear of the progress of the call in flight.
-    pub(super) progress: Option<ProgressSink>,
+    /// What the client of the call in flight wants to hear.
+    pub(super) notices: Notices,
 }
 
 impl State {
@@ -60,7 +72,7 @@ impl State {
             out_of_ticks: false,
             log,
             egress: None,
-            progress: None,
+            notices: Notices::default(),
         }
     }
 
@@ -96,8 +108,16 @@ impl log::Host for State {
 
 impl progress::Host for State {
     fn report(&mut self, progress: f64, total: Option<f64>, message: Option<String>) {
-        if let Some(sink) = self.progress.as_mut() {
+        if let Some(sink) = self.notices.progress.as_mut() {
             sink(progress, total, message);
+        }
+    }
+}
+
+impl client_log::Host for State {
+    fn write(&mut self, level: String, logger: Option<String>, data: String) {
+        if let Some(sink) = self.notices.messages.as_mut() {
+            sink(level, logger, data);
         }
     }
 }
@@ -153,7 +173,7 @@ impl<B> Guest<B> {
     ) -> Result<R, Fault> {
         let state = self.store.data_mut();
         state.egress = None;
-        state.progress = None;
+        state.notices = Notices::default();
         state.log.end();
         let cause = match result {
             Ok(Ok(value)) => return Ok(value),

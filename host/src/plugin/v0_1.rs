@@ -42,7 +42,9 @@ pub(super) mod exporter {
 pub mod model {
     pub use super::adapter::cortex::gateway::types::{Capability, Description, Principal};
     pub use super::adapter::exports::cortex::gateway::backend::{
-        Blob, CallError, Catalog, Content, Continuation, Deprecation, Failure, InputRequired,
-        MissingScope, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
+        Blob, CallError, Catalog, Completion, CompletionResult, Content, Continuation, Deprecation,
+        Failure, HeaderArgument, InputRequired, ListedResource, MissingScope, Prompt, PromptCall,
+        PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead, ResourceResult,
+        ResourceTemplate, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
     };
 }

@@ -41,7 +41,7 @@ impl Reply {
 
     /// Asks the client something before the call can go on: `requests` is MCP `inputRequests` (a
     /// JSON object). The repeated call brings the answers, and `state`, in
-    /// [`ToolCall::continuation`](super::ToolCall::continuation).
+    /// [`RequestContext::continuation`](super::RequestContext::continuation).
     pub fn ask(requests: impl Into<String>, state: impl Into<Vec<u8>>) -> Self {
         Self(ToolOutcome::InputRequired(InputRequired {
             requests: requests.into(),

@@ -116,6 +116,7 @@ impl Default for Catalog {
             resource_templates: Vec::new(),
             resources: Vec::new(),
             skipped: Vec::new(),
+            learned: None,
         }
     }
 }
