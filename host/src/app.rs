@@ -16,6 +16,7 @@ use crate::oauth::ResourceServer;
 use crate::outbound::Client;
 use crate::pipeline::{Gateway, Origins, Route};
 use crate::plugin::{Backend, Plugins, Runtime};
+use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
 
 /// Requests that are served at one time; more are told to come back.
@@ -36,6 +37,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // that the port is taken.
     let listener = Listener::bind(config.listen).await?;
 
+    let sealer = sealer(&config)?;
     let client = Client::new()?;
     let oauth = config
         .oauth
@@ -59,6 +61,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         origins: Origins::new(&config),
         catalog: Catalog::new(routes.keys()),
         oauth,
+        sealer,
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),
@@ -92,6 +95,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     delivery.finish(LAST_RECORDS).await;
     info!("stopped");
     Ok(())
+}
+
+/// Seals with the keys that were given, else with the gateway's own.
+fn sealer(config: &Config) -> anyhow::Result<Sealer> {
+    match Sealer::new(&config.state_keys) {
+        Some(sealer) => Ok(sealer),
+        None => {
+            let own = key_file::load_or_create(&config.data_dir)?;
+            Sealer::new(&[own]).context("a key seals")
+        }
+    }
 }
 
 fn routes(config: &Config, plugins: &Plugins) -> BTreeMap<crate::types::BackendId, Route> {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::types::{ScopeSet, Secret};
+use crate::types::{Key256, ScopeSet, Secret};
 
 pub use backends::BackendConfig;
 pub use oauth::{IntrospectionConfig, OAuthConfig};
@@ -74,6 +74,9 @@ pub struct Config {
     pub plugins: PluginConfig,
     /// Where the gateway keeps its files.
     pub data_dir: PathBuf,
+    /// Seal what clients keep for the gateway, the first one; all of them open it. Without any,
+    /// the gateway makes one and keeps it in `data_dir`.
+    pub state_keys: Vec<Key256>,
     /// Keys the hashes in audit records, when set.
     pub audit_hash_key: Option<Secret>,
     /// Things worth a line at start that are not errors.
@@ -157,6 +160,7 @@ impl Config {
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
+            state_keys: state_keys(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),
         };
@@ -256,6 +260,25 @@ fn dev_bypass(vars: &mut Vars<'_>, mode: Mode) -> Option<DevBypass> {
         scopes,
         role,
     })
+}
+
+fn state_keys(vars: &mut Vars<'_>) -> Vec<Key256> {
+    let mut keys = Vec::new();
+    for (n, entry) in vars.list("CORTEX_STATE_KEY").iter().enumerate() {
+        match entry.parse() {
+            Ok(key) => keys.push(key),
+            // What it held is a secret: its place must do.
+            Err(error) => vars.wrong(
+                "CORTEX_STATE_KEY",
+                None,
+                &format!(
+                    "key {}: {error}; several keys are separated by commas",
+                    n + 1
+                ),
+            ),
+        }
+    }
+    keys
 }
 
 fn allowed_origins(vars: &mut Vars<'_>) -> Vec<String> {

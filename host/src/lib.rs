@@ -7,6 +7,7 @@ pub mod types;
 pub mod config;
 pub mod mcp;
 pub mod outbound;
+pub mod seal;
 
 pub mod oauth;
 

@@ -33,6 +33,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::plugin::{Adapter, Backend, Plugins};
+use crate::seal::Sealer;
 use crate::types::{BackendId, RequestId, Secret};
 
 pub use answer::Answer;
@@ -74,6 +75,8 @@ pub struct Gateway {
     pub routes: BTreeMap<BackendId, Route>,
     /// Tools of all backends.
     pub catalog: Catalog,
+    /// Seals what clients keep for the gateway.
+    pub sealer: Sealer,
     /// Where audit records go.
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.

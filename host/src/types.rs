@@ -8,4 +8,4 @@ mod secret;
 pub use id::{BackendId, InvalidName, PluginName, RequestId};
 pub use principal::{Issuer, Principal, Subject};
 pub use scope::{InvalidScope, Scope, ScopeSet};
-pub use secret::{AccessToken, Secret};
+pub use secret::{AccessToken, InvalidKey, Key256, Secret};

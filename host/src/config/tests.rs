@@ -208,3 +208,19 @@ fn what_is_not_served_yet_is_said() {
         ["CORTEX_RATE_LIMIT_PER_MINUTE is set, but this version does not act on it yet"]
     );
 }
+
+#[test]
+fn state_keys_are_read_strictly_and_not_shown() {
+    let key = crate::types::Key256::new([7; 32]).to_text();
+    let two = format!("{}, {}", key.reveal(), key.reveal());
+    let config = read(&[DEV, ("CORTEX_STATE_KEY", &two)]).expect("usable");
+    assert_eq!(config.state_keys.len(), 2);
+    let bad = format!("{},hunter2", key.reveal());
+    let problems = read(&[DEV, ("CORTEX_STATE_KEY", &bad)]).expect_err("a bad key");
+    let said = problems.to_string();
+    assert!(
+        said.contains("CORTEX_STATE_KEY: key 2: expected 32 bytes in base64")
+            && !said.contains("hunter2"),
+        "{said}"
+    );
+}

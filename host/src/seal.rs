@@ -1,0 +1,230 @@
+//! What clients keep for the gateway: sealed, so that they can neither read nor change it.
+//!
+//! A sealed text carries the state that a server would otherwise have to remember, so that a
+//! restart or a second instance loses no client. It is opened only with a key of the ring, for
+//! the purpose and the binding that it was sealed for, and within its time. Knows nothing of
+//! what is in it.
+//!
+//! AES-256-GCM with a random nonce (NIST SP 800-38D §8.2.2); purpose and binding are associated
+//! data. On the wire: base64url (RFC 4648 §5, no padding) of version, key id, nonce and ciphertext.
+
+pub mod key_file;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::types::Key256;
+
+/// First byte of everything sealed this way.
+const VERSION: u8 = 1;
+const KEY_ID: usize = 4;
+/// Version, key id and nonce.
+const HEAD: usize = 1 + KEY_ID + NONCE_LEN;
+/// Seconds since 1970, in front of the payload.
+const ISSUED_AT: usize = 8;
+/// How far the clocks of two instances may differ.
+const LEEWAY: Duration = Duration::from_secs(60);
+/// Longest text that is looked at.
+const MAX_TEXT: usize = 256 * 1024;
+
+/// What a sealed text is for. One purpose's seal is worthless for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A legacy `Mcp-Session-Id`.
+    Session,
+    /// `requestState` of an `input_required` result.
+    RequestState,
+    /// The `state` of an OAuth flow that links an account.
+    Link,
+}
+
+impl Purpose {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Session => b"session",
+            Self::RequestState => b"request-state",
+            Self::Link => b"link",
+        }
+    }
+
+    /// How long after it was sealed a text can be opened.
+    pub fn life(self) -> Duration {
+        match self {
+            Self::Session => Duration::from_secs(7 * 24 * 3600),
+            Self::RequestState | Self::Link => Duration::from_secs(600),
+        }
+    }
+}
+
+/// Why a text is not opened. Clients are not told which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotOurs {
+    /// Not sealed by a key of the ring for this purpose and binding, or changed since.
+    #[error("not sealed by this gateway for this use")]
+    Foreign,
+    /// It was, but its time is over.
+    #[error("sealed by this gateway, but its time is over")]
+    Expired,
+}
+
+struct Key {
+    id: [u8; KEY_ID],
+    aead: LessSafeKey,
+}
+
+/// Seals and opens.
+pub struct Sealer {
+    /// The one that seals.
+    first: Key,
+    /// Further ones that open.
+    others: Vec<Key>,
+}
+
+impl Sealer {
+    /// With a ring of keys: the first seals, all open. `None`: there are no keys.
+    pub fn new(keys: &[Key256]) -> Option<Self> {
+        let mut ring = keys.iter().filter_map(key);
+        Some(Self {
+            first: ring.next()?,
+            others: ring.collect(),
+        })
+    }
+
+    /// Seals a payload for one purpose, bound to these values: visible ASCII.
+    ///
+    /// # Errors
+    /// Only when the machine gives no random bytes.
+    pub fn seal(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        payload: &[u8],
+    ) -> Result<String, Unsealed> {
+        self.seal_at(purpose, binding, payload, SystemTime::now())
+    }
+
+    /// Opens what was sealed for this purpose, bound to these values.
+    ///
+    /// # Errors
+    /// [`NotOurs`].
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        text: &str,
+    ) -> Result<Vec<u8>, NotOurs> {
+        self.open_at(purpose, binding, text, SystemTime::now())
+    }
+
+    fn seal_at(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        payload: &[u8],
+        now: SystemTime,
+    ) -> Result<String, Unsealed> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| Unsealed)?;
+        let mut inner = Vec::with_capacity(ISSUED_AT + payload.len() + AES_256_GCM.tag_len());
+        inner.extend_from_slice(&seconds(now).to_be_bytes());
+        inner.extend_from_slice(payload);
+        self.first
+            .aead
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(associated(purpose, binding)),
+                &mut inner,
+            )
+            .map_err(|_| Unsealed)?;
+        let mut sealed = Vec::with_capacity(HEAD + inner.len());
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&self.first.id);
+        sealed.extend_from_slice(&nonce);
+        sealed.append(&mut inner);
+        Ok(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    fn open_at(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        text: &str,
+        now: SystemTime,
+    ) -> Result<Vec<u8>, NotOurs> {
+        if text.len() > MAX_TEXT {
+            return Err(NotOurs::Foreign);
+        }
+        let mut sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotOurs::Foreign)?;
+        let (head, inner) = sealed.split_at_mut_checked(HEAD).ok_or(NotOurs::Foreign)?;
+        let (version, rest) = head.split_at(1);
+        let (id, nonce) = rest.split_at(KEY_ID);
+        if version != [VERSION] {
+            return Err(NotOurs::Foreign);
+        }
+        // Ids are short: two keys of the ring may share one.
+        for key in self.ring().filter(|key| key.id == id) {
+            let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotOurs::Foreign)?;
+            let mut attempt = inner.to_vec();
+            let associated = Aad::from(associated(purpose, binding));
+            if let Ok(opened) = key.aead.open_in_place(nonce, associated, &mut attempt) {
+                return within_life(purpose, opened, now);
+            }
+        }
+        Err(NotOurs::Foreign)
+    }
+
+    fn ring(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// The machine gave no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this machine gives no random bytes")]
+pub struct Unsealed;
+
+fn key(key: &Key256) -> Option<Key> {
+    // Fails only for a key of another length, which the type rules out.
+    let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.reveal()).ok()?);
+    let digest = Sha256::new_with_prefix(b"cortex key id\0").chain_update(key.reveal());
+    let id = digest.finalize().first_chunk().copied()?;
+    Some(Key { id, aead })
+}
+
+/// Purpose and binding, each with its length in front, so that no two lists are the same bytes.
+fn associated(purpose: Purpose, binding: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    for part in std::iter::once(purpose.name()).chain(binding.iter().copied()) {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+fn within_life(purpose: Purpose, opened: &[u8], now: SystemTime) -> Result<Vec<u8>, NotOurs> {
+    let (issued, payload) = opened
+        .split_first_chunk::<ISSUED_AT>()
+        .ok_or(NotOurs::Foreign)?;
+    let (issued, now) = (u64::from_be_bytes(*issued), seconds(now));
+    let oldest = now.saturating_sub(purpose.life().as_secs());
+    let newest = now.saturating_add(LEEWAY.as_secs());
+    if (oldest..=newest).contains(&issued) {
+        Ok(payload.to_vec())
+    } else {
+        Err(NotOurs::Expired)
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

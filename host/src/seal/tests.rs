@@ -1,0 +1,153 @@
+use super::*;
+
+const BINDING: &[&[u8]] = &[b"https://issuer.example", b"alice"];
+
+fn sealer(keys: &[u8]) -> Sealer {
+    let keys: Vec<_> = keys.iter().map(|n| Key256::new([*n; 32])).collect();
+    Sealer::new(&keys).expect("at least one key")
+}
+
+#[test]
+fn what_was_sealed_is_opened_and_is_visible_ascii() {
+    let sealer = sealer(&[1]);
+    for payload in [&b""[..], b"x", &[0xff; 3_000]] {
+        let text = sealer
+            .seal(Purpose::Session, BINDING, payload)
+            .expect("sealed");
+        assert!(text.bytes().all(|b| b.is_ascii_graphic()), "{text}");
+        let opened = sealer.open(Purpose::Session, BINDING, &text);
+        assert_eq!(opened.as_deref(), Ok(payload));
+        let again = sealer
+            .seal(Purpose::Session, BINDING, payload)
+            .expect("sealed");
+        assert_ne!(text, again, "a nonce is used once");
+    }
+}
+
+#[test]
+fn every_changed_bit_is_noticed() {
+    let sealer = sealer(&[1, 2]);
+    let text = sealer
+        .seal(Purpose::Session, BINDING, b"payload")
+        .expect("sealed");
+    let bytes = URL_SAFE_NO_PAD.decode(&text).expect("base64");
+    for n in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[n] ^= 1 << bit;
+            let changed = URL_SAFE_NO_PAD.encode(changed);
+            let opened = sealer.open(Purpose::Session, BINDING, &changed);
+            assert_eq!(opened, Err(NotOurs::Foreign), "byte {n}, bit {bit}");
+        }
+        let cut = URL_SAFE_NO_PAD.encode(&bytes[..n]);
+        let opened = sealer.open(Purpose::Session, BINDING, &cut);
+        assert_eq!(opened, Err(NotOurs::Foreign), "cut after {n} bytes");
+    }
+}
+
+#[test]
+fn texts_of_other_shapes_are_foreign() {
+    let sealer = sealer(&[1]);
+    let text = sealer
+        .seal(Purpose::Session, BINDING, b"pq")
+        .expect("sealed");
+    let long = "A".repeat(MAX_TEXT + 1);
+    // One text, one spelling: else an ended session could come back in another.
+    for other in [
+        "",
+        "from-elsewhere",
+        "é",
+        &format!("{text}="),
+        &format!("{text}A"),
+        &format!(" {text}"),
+        &long,
+    ] {
+        let opened = sealer.open(Purpose::Session, BINDING, other);
+        assert_eq!(opened, Err(NotOurs::Foreign), "{other:.60}");
+    }
+    let bits_left_over = text.len() * 6 % 8;
+    assert_ne!(bits_left_over, 0, "the last character has bits to spare");
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let same = alphabet.chars().filter(|last| {
+        let other = format!("{}{last}", &text[..text.len() - 1]);
+        sealer.open(Purpose::Session, BINDING, &other).is_ok()
+    });
+    assert_eq!(same.count(), 1);
+}
+
+#[test]
+fn a_seal_is_good_for_its_purpose_and_binding_only() {
+    let sealer = sealer(&[1]);
+    let text = sealer
+        .seal(Purpose::Session, BINDING, b"p")
+        .expect("sealed");
+    for purpose in [Purpose::RequestState, Purpose::Link] {
+        assert_eq!(sealer.open(purpose, BINDING, &text), Err(NotOurs::Foreign));
+    }
+    for binding in [
+        &[][..],
+        &[&b"https://issuer.example"[..], b"mallory"],
+        &[b"https://issuer.example", b"alice", b""],
+        &[b"https://issuer.examplealice"],
+        &[b"https://issuer.example", b"", b"alice"],
+        // The boundary moved: the lengths in front keep these apart.
+        &[b"https://issuer.examplea", b"lice"],
+    ] {
+        assert_eq!(
+            sealer.open(Purpose::Session, binding, &text),
+            Err(NotOurs::Foreign),
+            "{binding:?}"
+        );
+    }
+}
+
+#[test]
+fn keys_rotate_and_other_keys_open_nothing() {
+    let old = sealer(&[1]);
+    let text = old.seal(Purpose::Session, BINDING, b"p").expect("sealed");
+    let open = |keys: &[u8]| sealer(keys).open(Purpose::Session, BINDING, &text);
+    assert_eq!(open(&[2, 1]).as_deref(), Ok(&b"p"[..]));
+    assert_eq!(open(&[2]), Err(NotOurs::Foreign));
+    let new = sealer(&[2, 1])
+        .seal(Purpose::Session, BINDING, b"p")
+        .expect("sealed");
+    assert_eq!(
+        old.open(Purpose::Session, BINDING, &new),
+        Err(NotOurs::Foreign)
+    );
+    assert!(Sealer::new(&[]).is_none());
+}
+
+#[test]
+fn keys_whose_ids_collide_are_both_tried() {
+    let mut ring = sealer(&[1, 2]);
+    let text = sealer(&[2])
+        .seal(Purpose::Session, BINDING, b"p")
+        .expect("sealed");
+    ring.first.id = ring.others[0].id;
+    assert_eq!(
+        ring.open(Purpose::Session, BINDING, &text).as_deref(),
+        Ok(&b"p"[..])
+    );
+}
+
+#[test]
+fn a_seal_has_its_time() {
+    let sealer = sealer(&[1]);
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    for purpose in [Purpose::Session, Purpose::RequestState, Purpose::Link] {
+        let text = sealer.seal_at(purpose, BINDING, b"p", now).expect("sealed");
+        let at = |then| sealer.open_at(purpose, BINDING, &text, then).map(drop);
+        assert_eq!(at(now), Ok(()));
+        assert_eq!(at(now + purpose.life()), Ok(()));
+        let late = now + purpose.life() + Duration::from_secs(1);
+        assert_eq!(at(late), Err(NotOurs::Expired));
+        // The clock of another instance may be a little behind, not more.
+        assert_eq!(at(now - LEEWAY), Ok(()));
+        assert_eq!(
+            at(now - LEEWAY - Duration::from_secs(1)),
+            Err(NotOurs::Expired)
+        );
+    }
+    assert!(Purpose::RequestState.life() <= Duration::from_secs(600));
+}
