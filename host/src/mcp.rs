@@ -1,8 +1,10 @@
 //! MCP on the wire: JSON-RPC messages, protocol revisions, header rules. Does no I/O.
 
+pub mod capabilities;
 pub mod header;
 pub mod json;
 pub mod jsonrpc;
+pub mod log_level;
 pub mod params;
 pub mod sse;
 pub mod version;
