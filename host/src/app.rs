@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
-use crate::pipeline::{Gateway, Origins, Route};
+use crate::pipeline::{Gateway, Levels, Origins, Route, Waiting};
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
@@ -62,6 +62,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         catalog: Catalog::new(routes.keys()),
         oauth,
         sealer,
+        waiting: Waiting::default(),
+        levels: Levels::default(),
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),

@@ -1,13 +1,15 @@
-//! The catalog: tools of all backends, merged into immutable snapshots.
+//! The catalog: what all backends offer, merged into immutable snapshots.
 //!
 //! A request takes one snapshot and sees nothing else: the catalog does not change under it.
 //! Readers never lock; a refresh builds the next snapshot aside and swaps it in.
 
 mod definition;
 mod naming;
+mod others;
 mod refresh;
+mod uri_template;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,20 +19,55 @@ use tokio::sync::watch;
 
 use crate::plugin::{Adapter, Backend, Item};
 use crate::types::{BackendId, Secret};
+use uri_template::UriTemplate;
 
-/// One tool as callers know it.
+/// One tool, prompt, resource or resource template as callers know it.
 #[derive(Debug)]
-pub struct Tool {
-    /// Its public name.
+pub struct Entry {
+    /// Its public name; of a resource its URI, of a template the template.
     pub name: String,
     /// The backend that owns it.
     pub backend: BackendId,
-    /// The MCP tool object, public name and description included.
+    /// The MCP object, public name included.
     pub definition: Box<RawValue>,
-    /// What policies are asked about. `item.name` is the backend's own name for the tool.
+    /// What policies are asked about. `item.name` is the backend's own name for it.
     pub item: Item,
-    /// Whether it declares an output schema.
+    /// Whether it is a tool that declares an output schema.
     pub structured: bool,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `tools/list`.
+    Tools,
+    /// `prompts/list`.
+    Prompts,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+}
+
+/// All entries of one kind.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Those of the backends that are up, sorted by public name.
+    pub listed: Vec<Arc<Entry>>,
+    /// All that are known: those of a backend that is down are not listed, but used.
+    by_name: HashMap<String, Arc<Entry>>,
+}
+
+impl Listing {
+    /// The entry with this public name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.by_name.get(name)
+    }
 }
 
 /// How a backend is.
@@ -47,18 +84,85 @@ pub enum Health {
 /// The merged catalog at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Tools of the backends that are up, sorted by public name.
-    pub listed: Vec<Arc<Tool>>,
+    /// Tools.
+    pub tools: Listing,
+    /// Prompts.
+    pub prompts: Listing,
+    /// Resources.
+    pub resources: Listing,
+    /// Resource templates.
+    pub templates: Listing,
     /// Every configured backend.
     pub backends: BTreeMap<BackendId, Health>,
-    /// All tools that are known: those of a backend that is down are not listed, but called.
-    by_name: HashMap<String, Arc<Tool>>,
+    /// Templates, taken apart.
+    routes: Vec<TemplateRoute>,
+}
+
+/// A resource template, ready to be matched.
+#[derive(Debug, Clone)]
+struct TemplateRoute {
+    template: UriTemplate,
+    entry: Arc<Entry>,
 }
 
 impl Snapshot {
-    /// The tool with this public name.
-    pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.by_name.get(name)
+    /// The entries of one kind.
+    pub fn listing(&self, kind: Kind) -> &Listing {
+        match kind {
+            Kind::Tools => &self.tools,
+            Kind::Prompts => &self.prompts,
+            Kind::Resources => &self.resources,
+            Kind::Templates => &self.templates,
+        }
+    }
+
+    /// The prompt with this public name, or with this bare name if only one backend has it.
+    pub fn prompt(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.prompts.get(name).or_else(|| {
+            let mut bare = self
+                .prompts
+                .by_name
+                .values()
+                .filter(|p| p.item.name == name);
+            bare.next().filter(|_| bare.next().is_none())
+        })
+    }
+
+    /// The entry that a resource is read by: itself when it is listed, else the template that
+    /// spells most of its URI out, else whoever owns its scheme alone. Such an owner's templates
+    /// must then all be open to the caller, because none of them tells which one is meant.
+    pub fn resource(&self, uri: &str) -> Option<Arc<Entry>> {
+        if let Some(listed) = self.resources.get(uri) {
+            return Some(Arc::clone(listed));
+        }
+        // Backwards, so that of equals the first is taken.
+        let matching = self.routes.iter().rev().filter(|r| r.template.matches(uri));
+        if let Some(best) = matching.max_by_key(|r| r.template.spelled_out()) {
+            return Some(Arc::clone(&best.entry));
+        }
+        let scheme = uri_template::scheme(uri)?;
+        let mut of_scheme = self
+            .routes
+            .iter()
+            .filter(|r| r.template.scheme() == Some(scheme));
+        let first = &of_scheme.next()?.entry;
+        let mut scopes: BTreeSet<String> = first.item.scopes.iter().cloned().collect();
+        for route in of_scheme {
+            if route.entry.backend != first.backend || route.entry.item.scopes.is_empty() {
+                return None;
+            }
+            scopes.extend(route.entry.item.scopes.iter().cloned());
+        }
+        Some(Arc::new(Entry {
+            name: first.name.clone(),
+            backend: first.backend.clone(),
+            definition: first.definition.clone(),
+            item: Item {
+                scopes: scopes.into_iter().collect(),
+                ..first.item.clone()
+            },
+            structured: false,
+        }))
     }
 
     /// The backend that owns this public name by its prefix, if that backend is down: its tools
@@ -82,10 +186,19 @@ pub struct Source {
     pub adapter: Result<Arc<Adapter>, String>,
 }
 
+/// What one backend offers.
+#[derive(Clone, Default)]
+struct Offer {
+    tools: Vec<Arc<Entry>>,
+    prompts: Vec<Arc<Entry>>,
+    resources: Vec<Arc<Entry>>,
+    templates: Vec<TemplateRoute>,
+}
+
 /// What one backend contributes.
 #[derive(Clone)]
 struct Part {
-    tools: Vec<Arc<Tool>>,
+    offer: Offer,
     health: Health,
     notes: Vec<String>,
 }
@@ -93,7 +206,7 @@ struct Part {
 impl Part {
     fn unknown() -> Self {
         Self {
-            tools: Vec::new(),
+            offer: Offer::default(),
             health: Health::Unknown,
             notes: Vec::new(),
         }
@@ -164,31 +277,41 @@ impl Catalog {
     }
 }
 
-/// Merges the parts, sorted. Two tools can only meet under one name when one of them has an
-/// alias; the one that comes first in the order of backends and own names keeps it.
+/// Merges the parts, sorted.
 fn merge(parts: &BTreeMap<BackendId, Part>) -> Snapshot {
-    let mut by_name: HashMap<String, Arc<Tool>> = HashMap::new();
-    let mut listed = Vec::new();
-    for part in parts.values() {
-        for tool in &part.tools {
-            if by_name.contains_key(&tool.name) {
-                tracing::warn!(tool.name = tool.name, backend.id = %tool.backend, "left out: another tool has this public name");
-                continue;
-            }
-            by_name.insert(tool.name.clone(), Arc::clone(tool));
-            if part.health == Health::Up {
-                listed.push(Arc::clone(tool));
-            }
+    let all = || parts.values();
+    let with = |part: &'_ Part| part.health == Health::Up;
+    Snapshot {
+        tools: listing(all().flat_map(|p| p.offer.tools.iter().map(move |e| (e, with(p))))),
+        prompts: listing(all().flat_map(|p| p.offer.prompts.iter().map(move |e| (e, with(p))))),
+        resources: listing(all().flat_map(|p| p.offer.resources.iter().map(move |e| (e, with(p))))),
+        templates: listing(
+            all().flat_map(|p| p.offer.templates.iter().map(move |r| (&r.entry, with(p)))),
+        ),
+        backends: parts
+            .iter()
+            .map(|(id, part)| (id.clone(), part.health.clone()))
+            .collect(),
+        routes: all()
+            .flat_map(|p| p.offer.templates.iter().cloned())
+            .collect(),
+    }
+}
+
+/// Entries and whether they are listed, merged. Two can only meet under one name when one of them
+/// has an alias, or under one URI; the first in the order of backends and own names keeps it.
+fn listing<'a>(entries: impl Iterator<Item = (&'a Arc<Entry>, bool)>) -> Listing {
+    let mut all = Listing::default();
+    for (entry, listed) in entries {
+        if all.by_name.contains_key(&entry.name) {
+            tracing::warn!(entry.name = entry.name, backend.id = %entry.backend, "left out: another {} has this public name", entry.item.kind);
+            continue;
+        }
+        all.by_name.insert(entry.name.clone(), Arc::clone(entry));
+        if listed {
+            all.listed.push(Arc::clone(entry));
         }
     }
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
-    let backends = parts
-        .iter()
-        .map(|(id, part)| (id.clone(), part.health.clone()))
-        .collect();
-    Snapshot {
-        listed,
-        backends,
-        by_name,
-    }
+    all.listed.sort_by(|a, b| a.name.cmp(&b.name));
+    all
 }

@@ -11,13 +11,16 @@ mod auth;
 mod base_scopes;
 mod body;
 mod dispatch;
+mod intent;
+mod notices;
 mod origin;
 mod parse;
 mod policy;
 mod pool;
-mod progress;
 mod refusal;
+mod rounds;
 mod session;
+mod state;
 mod version;
 
 use std::collections::BTreeMap;
@@ -40,6 +43,8 @@ pub use answer::Answer;
 pub use audit::Record;
 pub use origin::Origins;
 pub use refusal::Refusal;
+pub use rounds::Waiting;
+pub use session::Levels;
 
 /// A request as it arrived, nothing checked.
 pub struct Arrival {
@@ -81,6 +86,10 @@ pub struct Gateway {
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.
     pub audit_key: Option<Secret>,
+    /// Requests to legacy clients that wait for their answers.
+    pub waiting: Waiting,
+    /// Which log messages legacy clients want.
+    pub levels: Levels,
     /// Bounds the requests that are served at one time.
     pub room: Semaphore,
 }
@@ -104,7 +113,7 @@ pub struct Finished {
 
 /// A request that has begun to report. Dropping it stops the call.
 pub struct Running {
-    reports: progress::Reports,
+    reports: notices::Reports,
     /// What was taken out of `reports` already.
     next: Option<String>,
     work: Pin<Box<dyn Future<Output = Finished> + Send>>,
@@ -113,7 +122,7 @@ pub struct Running {
 
 /// What comes next from a running request.
 pub enum Event {
-    /// A JSON-RPC notification.
+    /// A JSON-RPC notification, or a request that the client has to answer.
     Notification(String),
     /// The end.
     Finished(Finished),
@@ -148,7 +157,7 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
         });
     };
     let mut record = Box::new(record);
-    let (reporter, mut reports) = progress::channel(&arrival.head.headers);
+    let (reporter, mut reports) = notices::channel(&arrival.head.headers);
     let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> = Box::pin(async move {
         let outcome = run(&gw, arrival, &mut record, reporter).await;
         Finished {
@@ -178,7 +187,7 @@ async fn run(
     gw: &Gateway,
     arrival: Arrival,
     record: &mut Record,
-    reporter: progress::Reporter,
+    reporter: notices::Reporter,
 ) -> Result<Answer, Refusal> {
     let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
 
@@ -189,23 +198,29 @@ async fn run(
     let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
     let request = pool::check(&gw.config, request)?; //                 ours: one gateway, one pool
     let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
-    let Some(request) = message else {
-        return Ok(Answer::Accepted);
+    let request = match message {
+        parse::Read::Request(request) => *request,
+        parse::Read::Notification => return Ok(Answer::Accepted),
+        parse::Read::Response(replied) => {
+            session::answered(gw, *replied)?;
+            return Ok(Answer::Accepted);
+        }
     };
     record.request(&request);
     let request = session::resolve(request)?; //                        legacy: MCP "Session Management"; modern: none
+    let session = request.key();
     match dispatch::route(gw, request).await? {
         dispatch::Route::Local(answer) => Ok(answer),
         dispatch::Route::List(list) => {
             let visible = policy::visible(&gw.plugins, list).await?;
             record.listed(&visible);
-            answer::tools_list(gw, visible)
+            answer::list(gw, visible)
         }
-        dispatch::Route::Call(intent) => {
+        dispatch::Route::Use(intent) => {
             record.target(&intent);
             let permit = policy::permit(&gw.plugins, intent).await?;
             record.permitted();
-            adapter::call(gw, permit, reporter).await
+            adapter::run(gw, permit, session.as_ref(), reporter).await
         }
     }
 }

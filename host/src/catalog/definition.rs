@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Tool;
+use super::Entry;
 use super::naming::public_name;
 use crate::mcp::json;
 use crate::plugin::{Item, model};
@@ -58,7 +58,7 @@ struct Deprecated<'a> {
 ///
 /// # Errors
 /// What is wrong with the definition, for its owner to mend.
-pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Tool, String> {
+pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Entry, String> {
     let object =
         |what: &str, text: String| json::raw_object(text).map_err(|e| format!("`{what}`: {e}"));
     let optional =
@@ -105,7 +105,7 @@ pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Tool, Stri
         extra,
         meta,
     };
-    Ok(Tool {
+    Ok(Entry {
         name,
         backend: backend.clone(),
         definition: to_raw(&definition)?,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Catalog, Health, Part, Source, Tool, definition};
+use super::{Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others};
 use crate::plugin::model::{CallError, Catalog as Discovered};
-use crate::types::Secret;
+use crate::types::{BackendId, Secret};
 
 /// How soon a backend that is down is asked again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -63,24 +63,11 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
     let before = catalog.part(id);
     match result {
         Ok(discovered) => {
-            let mut notes: Vec<String> = discovered
-                .skipped
-                .into_iter()
-                .map(|s| format!("{} is left out: {}", s.item, s.reason))
-                .collect();
-            let mut tools = Vec::new();
-            for tool in discovered.tools {
-                let shown = tool.name.clone();
-                match definition::build(id, tool) {
-                    Ok(tool) => tools.push(Arc::new(tool)),
-                    Err(reason) => notes.push(format!("tool `{shown}` is left out: {reason}")),
-                }
-            }
-            tools.sort_by(|a, b| a.item.name.cmp(&b.item.name));
+            let (offer, notes) = offer(id, discovered);
             if before.health != Health::Up {
-                info!(backend.id = %id, "backend is up: {} tools", tools.len());
-            } else if !same(&before.tools, &tools) {
-                info!(backend.id = %id, "catalog changed: {} tools, {} before", tools.len(), before.tools.len());
+                info!(backend.id = %id, "backend is up: {}", counts(&offer));
+            } else if !same(&before.offer, &offer) {
+                info!(backend.id = %id, "catalog changed: {}; before: {}", counts(&offer), counts(&before.offer));
             }
             if notes != before.notes {
                 for note in &notes {
@@ -90,7 +77,7 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
             catalog.publish(
                 id,
                 Part {
-                    tools,
+                    offer,
                     health: Health::Up,
                     notes,
                 },
@@ -106,9 +93,89 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
     }
 }
 
-fn same(a: &[Arc<Tool>], b: &[Arc<Tool>]) -> bool {
-    a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| {
-            a.definition.get() == b.definition.get() && a.item.scopes == b.item.scopes
-        })
+/// What a backend offers, as callers will see it, and what is left out and why.
+fn offer(id: &BackendId, discovered: Discovered) -> (Offer, Vec<String>) {
+    let mut notes: Vec<String> = discovered
+        .skipped
+        .into_iter()
+        .map(|s| format!("{} is left out: {}", s.item, s.reason))
+        .collect();
+    let mut offer = Offer::default();
+    for tool in discovered.tools {
+        let what = format!("tool `{}`", tool.name);
+        offer
+            .tools
+            .extend(kept(&mut notes, what, definition::build(id, tool)));
+    }
+    for prompt in discovered.prompts {
+        let what = format!("prompt `{}`", prompt.name);
+        offer
+            .prompts
+            .extend(kept(&mut notes, what, others::prompt(id, prompt)));
+    }
+    for resource in discovered.resources {
+        let what = format!("resource `{}`", resource.uri);
+        offer
+            .resources
+            .extend(kept(&mut notes, what, others::resource(id, resource)));
+    }
+    for template in discovered.resource_templates {
+        let what = format!("resource template `{}`", template.uri_template);
+        match others::template(id, template) {
+            Ok((entry, template)) => offer.templates.push(TemplateRoute {
+                template,
+                entry: Arc::new(entry),
+            }),
+            Err(reason) => notes.push(format!("{what} is left out: {reason}")),
+        }
+    }
+    for entries in [&mut offer.tools, &mut offer.prompts, &mut offer.resources] {
+        entries.sort_by(|a, b| a.item.name.cmp(&b.item.name));
+    }
+    offer
+        .templates
+        .sort_by(|a, b| a.entry.item.name.cmp(&b.entry.item.name));
+    (offer, notes)
+}
+
+fn kept(notes: &mut Vec<String>, what: String, built: Result<Entry, String>) -> Option<Arc<Entry>> {
+    match built {
+        Ok(entry) => Some(Arc::new(entry)),
+        Err(reason) => {
+            notes.push(format!("{what} is left out: {reason}"));
+            None
+        }
+    }
+}
+
+fn counts(offer: &Offer) -> String {
+    let counted = [
+        ("tools", offer.tools.len()),
+        ("prompts", offer.prompts.len()),
+        ("resources", offer.resources.len()),
+        ("resource templates", offer.templates.len()),
+    ];
+    let told: Vec<String> = counted
+        .into_iter()
+        .filter(|(what, n)| *n > 0 || *what == "tools")
+        .map(|(what, n)| format!("{n} {what}"))
+        .collect();
+    told.join(", ")
+}
+
+fn same(a: &Offer, b: &Offer) -> bool {
+    let alike = |a: &Entry, b: &Entry| {
+        a.definition.get() == b.definition.get() && a.item.scopes == b.item.scopes
+    };
+    let lists = |a: &[Arc<Entry>], b: &[Arc<Entry>]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b))
+    };
+    lists(&a.tools, &b.tools)
+        && lists(&a.prompts, &b.prompts)
+        && lists(&a.resources, &b.resources)
+        && a.templates.len() == b.templates.len()
+        && a.templates
+            .iter()
+            .zip(&b.templates)
+            .all(|(a, b)| alike(&a.entry, &b.entry))
 }

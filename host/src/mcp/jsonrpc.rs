@@ -30,6 +30,10 @@ pub mod code {
     pub const INTERNAL_ERROR: i32 = -32603;
     /// No such session (legacy era).
     pub const SESSION_NOT_FOUND: i32 = -32001;
+    /// No such resource (legacy era).
+    pub const RESOURCE_NOT_FOUND: i32 = -32002;
+    /// A client capability is needed and was not declared (MCP 2026-07-28, Lifecycle).
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// A header and the body disagree (MCP 2026-07-28, Streamable HTTP, "Server Validation").
     pub const HEADER_MISMATCH: i32 = -32020;
     /// The protocol version is not served (MCP 2026-07-28, Versioning).
@@ -49,7 +53,7 @@ pub enum Message {
         method: String,
     },
     /// Answers a request of ours.
-    Response,
+    Response(Response),
 }
 
 /// One request.
@@ -61,6 +65,15 @@ pub struct Request {
     pub method: String,
     /// Its parameters as they came: absent, or an object.
     pub params: Option<Box<RawValue>>,
+}
+
+/// The answer to a request of ours.
+#[derive(Debug)]
+pub struct Response {
+    /// Our id.
+    pub id: Id,
+    /// `result`, or `error`.
+    pub outcome: Result<Box<RawValue>, Box<RawValue>>,
 }
 
 /// Why a body is not a message.
@@ -113,11 +126,14 @@ pub fn parse(body: &[u8]) -> Result<Message, BadMessage> {
         return Err(invalid("expected `\"jsonrpc\": \"2.0\"`"));
     }
     let Some(method) = envelope.method else {
-        return if envelope.id.is_some() && (envelope.result.is_some() != envelope.error.is_some()) {
-            Ok(Message::Response)
-        } else {
-            Err(invalid("expected a `method`"))
+        let outcome = match (envelope.result, envelope.error) {
+            (Some(result), None) => Ok(result),
+            (None, Some(error)) => Err(error),
+            _ => return Err(invalid("expected a `method`")),
         };
+        let id = envelope.id.as_deref().and_then(parse_id);
+        let id = id.ok_or_else(|| invalid("`id` must be a string or a number"))?;
+        return Ok(Message::Response(Response { id, outcome }));
     };
     let method: String =
         serde_json::from_str(method.get()).map_err(|_| invalid("`method` must be a string"))?;
@@ -176,7 +192,7 @@ mod tests {
         ));
         assert!(matches!(
             parse(br#"{"jsonrpc":"2.0","id":1,"result":null}"#),
-            Ok(Message::Response)
+            Ok(Message::Response(_))
         ));
     }
 

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key of the client's capabilities (modern era).
 pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta` key of the least severe log message that a request wants (modern era).
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// `_meta` key of the client's name and version (modern era).
 pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 /// `_meta` key of the server's name and version in every modern result.
@@ -62,9 +64,21 @@ pub struct Params {
     pub cursor: Option<Box<RawValue>>,
     /// `initialize`.
     pub protocol_version: Option<Box<RawValue>>,
+    /// `logging/setLevel` (legacy era).
+    pub level: Option<Box<RawValue>>,
+    /// A repeated request (MCP 2026-07-28, Multi Round-Trip Requests).
+    pub request_state: Option<Box<RawValue>>,
+    /// A repeated request, likewise. `null` is not the same as absent.
+    #[serde(default, deserialize_with = "present")]
+    pub input_responses: Option<Box<RawValue>>,
     /// Every method.
     #[serde(rename = "_meta")]
     pub meta: Option<Box<RawValue>>,
+}
+
+/// Keeps `null` apart from absent.
+fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(d).map(Some)
 }
 
 impl Params {

@@ -1,134 +1,273 @@
-//! Runs a permitted call in the adapter of the backend that owns the tool.
+//! Does what was permitted in the adapter of the backend that owns it, in as many rounds as the
+//! owner has questions for the client.
 
-use tracing::{error, info};
+mod outcome;
+
+use serde_json::{Value, json};
+use tracing::error;
 
 use super::answer::{self, Answer};
+use super::intent::{Action, Context, Intent};
+use super::notices::Reporter;
 use super::policy::Permit;
-use super::progress::Reporter;
-use super::{Gateway, Refusal};
-use crate::plugin::model::{CallError, RequestContext, ToolCall, ToolOutcome};
-use crate::plugin::{Fault, Notices, OnBehalf};
-use crate::types::{Scope, ScopeSet};
+use super::rounds::{self, NoAnswer, NotAsked, Questions};
+use super::session::SessionKey;
+use super::{Gateway, Refusal, Route, state};
+use crate::mcp::capabilities::Needed;
+use crate::plugin::model::{
+    CallError, Completion, Continuation, InputRequired, PromptCall, RequestContext, ResourceRead,
+    ToolCall,
+};
+use crate::plugin::{Adapter, Fault, OnBehalf};
+use outcome::{Done, Outcome};
 
-/// Makes the call as the caller.
-pub(super) async fn call(
+/// Rounds of questions to a legacy client within one request.
+const MAX_ROUNDS: usize = 16;
+
+/// Does it as the caller.
+pub(super) async fn run(
     gw: &Gateway,
     permit: Permit,
+    session: Option<&SessionKey>,
     reporter: Reporter,
 ) -> Result<Answer, Refusal> {
-    let tool = permit.tool();
-    let Some(route) = gw.routes.get(&tool.backend) else {
-        return Err(Refusal::Internal(format!(
-            "no route to backend `{}`",
-            tool.backend
-        )));
-    };
-    let (id, version, structured, item) = (
-        permit.id(),
-        permit.version(),
-        tool.structured,
-        tool.item.clone(),
-    );
+    let intent = permit.intent();
+    let route = gw.routes.get(&intent.entry.backend);
+    let route = route.ok_or_else(|| Refusal::Internal("an entry without a route".to_owned()))?;
     let adapter = match &route.adapter {
         Ok(adapter) => adapter,
         Err(missing) => {
-            let text = format!(
+            let why = format!(
                 "Backend {} is not available: no adapter `{missing}` is loaded",
-                tool.backend
+                intent.entry.backend
             );
-            return answer::tool_error(gw, version, &text, "backend_unavailable");
+            return outcome::failed(gw, intent, "backend_unavailable", why);
         }
     };
-    let (principal, token) = (
-        permit.caller().principal().clone(),
-        permit.caller().token().clone(),
+    let mut continuation = presented(gw, intent)?;
+    for _ in 0..MAX_ROUNDS {
+        let result = one(route, adapter, intent, continuation, &reporter).await;
+        let asked = match result.inspect_err(|fault| log(fault, intent))? {
+            Ok(Outcome::Done(done)) => return done_answer(gw, intent, adapter, done),
+            Ok(Outcome::Asks(asked)) => asked,
+            Err(error) => return outcome::error(gw, intent, error),
+        };
+        let questions = match Questions::read(&asked.requests, &intent.context) {
+            Ok(questions) => questions,
+            Err(NotAsked::Wrong(what)) => return Err(bad(adapter, intent, what)),
+            Err(NotAsked::Undeclared(needed)) => return undeclared(gw, intent, &needed),
+        };
+        if asked.state.len() > state::MAX_STATE {
+            let what = format!("a state of more than {} bytes", state::MAX_STATE);
+            return Err(bad(adapter, intent, what));
+        }
+        if intent.asker.version.is_modern() {
+            return ask_modern(gw, intent, questions, &asked);
+        }
+        let answered = rounds::ask(
+            &gw.waiting,
+            &reporter,
+            session,
+            intent.asker.version,
+            questions,
+        );
+        continuation = match answered.await {
+            Ok(responses) => Some(Continuation {
+                state: asked.state,
+                responses,
+            }),
+            Err(why) => return unanswered(gw, intent, why),
+        };
+    }
+    let why = format!(
+        "Backend {} asked more than {MAX_ROUNDS} times",
+        intent.entry.backend
     );
-    let notices = Notices {
-        progress: reporter.for_call(permit.meta()),
-        messages: None,
+    outcome::failed(gw, intent, "too_many_rounds", why)
+}
+
+/// What a modern client presents of an earlier round.
+fn presented(gw: &Gateway, intent: &Intent) -> Result<Option<Continuation>, Refusal> {
+    let Some(answers) = &intent.context.answers else {
+        return Ok(None);
     };
-    let call = ToolCall {
-        tool: item.name.clone(),
-        structured,
-        header_arguments: Vec::new(),
-        context: RequestContext {
-            meta: permit.meta().for_backend(),
-            client_capabilities: "{}".to_owned(),
-            client_info: None,
-            log_level: None,
-            continuation: None,
-        },
-        arguments: permit.into_arguments(),
+    let state = match &answers.state {
+        Some(sealed) => state::open(gw, intent, sealed)?,
+        None => Vec::new(),
     };
+    Ok(Some(Continuation {
+        state,
+        responses: answers.responses.clone(),
+    }))
+}
+
+/// One round: one call of the adapter.
+async fn one(
+    route: &Route,
+    adapter: &Adapter,
+    intent: &Intent,
+    continuation: Option<Continuation>,
+    reporter: &Reporter,
+) -> Result<Result<Outcome, CallError>, Fault> {
+    let caller = &intent.asker.caller;
     let user = OnBehalf {
         backend: &route.backend,
-        caller: &principal,
-        token: &token,
-        request: id,
+        caller: caller.principal(),
+        token: caller.token(),
+        request: intent.asker.id,
     };
-    let result = adapter.call_tool(user, call, notices).await;
-    let result = result.inspect_err(|fault| log(fault, id))?;
-    match result {
-        Ok(ToolOutcome::Complete(result)) => {
-            answer::tool_result(gw, version, result).map_err(|what| {
-                let cause = crate::plugin::Cause::BadAnswer(what);
-                let fault = Fault {
-                    plugin: adapter.name.clone(),
-                    function: "call-tool",
-                    cause,
-                };
-                log(&fault, id);
-                Refusal::Plugin(fault)
-            })
+    let own = || intent.entry.item.name.clone();
+    let context = || request_context(&intent.context, continuation.clone());
+    let notices = reporter.for_call(&intent.context);
+    Ok(match &intent.action {
+        Action::Call { arguments } => {
+            let call = ToolCall {
+                tool: own(),
+                arguments: arguments.clone(),
+                header_arguments: Vec::new(),
+                structured: intent.entry.structured,
+                context: context(),
+            };
+            let result = adapter.call_tool(user, call, notices).await?;
+            result.map(Into::into)
         }
-        Ok(ToolOutcome::InputRequired(_) | ToolOutcome::Other(_)) => {
-            info!(request.id = %id, backend.id = %route.backend.id, "the backend asks the client for input, which cannot be relayed yet");
-            let text = format!(
-                "Backend {} needs further input, which this gateway cannot relay yet",
-                route.backend.id
-            );
-            answer::tool_error(gw, version, &text, "input_required_unsupported")
+        Action::Get { arguments } => {
+            let call = PromptCall {
+                prompt: own(),
+                arguments: arguments.clone(),
+                context: context(),
+            };
+            let result = adapter.get_prompt(user, call, notices).await?;
+            result.map(Into::into)
         }
-        Err(CallError::Failed(failure)) => {
-            answer::tool_failure(gw, version, &failure.message, &failure.code, failure.meta)
-                .map_err(Refusal::Internal)
+        Action::Read { uri } => {
+            let read = ResourceRead {
+                uri: uri.clone(),
+                context: context(),
+            };
+            let result = adapter.read_resource(user, read, notices).await?;
+            result.map(Into::into)
         }
-        Err(CallError::MissingScope(missing)) => {
-            let required: Result<ScopeSet, _> = missing
-                .required
-                .iter()
-                .map(|s| s.parse::<Scope>())
-                .collect();
-            match required {
-                Ok(required) if !required.is_empty() => Err(Refusal::BackendRefusedScope {
-                    required,
-                    method: missing.method,
-                }),
-                // Not fit for a challenge; the model can still read that it was refused.
-                _ => {
-                    let text = format!(
-                        "Backend {} refused the call for want of a scope that it did not name",
-                        route.backend.id
-                    );
-                    answer::tool_error(gw, version, &text, "backend_refused_scope")
-                }
-            }
+        Action::Complete(completing) => {
+            let completion = Completion {
+                ref_: completing.reference.clone(),
+                argument: completing.argument.clone(),
+                value: completing.value.clone(),
+                context: completing.context.clone(),
+            };
+            let result = adapter.complete(user, completion).await?;
+            result.map(Into::into)
         }
-        Err(CallError::NotFound(_)) => Err(Refusal::UnknownTool(format!(
-            "{}_{}",
-            item.backend, item.name
-        ))),
-        Err(CallError::InvalidArguments(what)) => Err(Refusal::InvalidParams(what)),
-        Err(CallError::Unsupported) => answer::tool_error(
-            gw,
-            version,
-            "The backend's adapter does not call tools",
-            "unsupported",
-        ),
-        Err(CallError::Other(what)) => answer::tool_error(gw, version, &what, "backend_error"),
+    })
+}
+
+fn request_context(context: &Context, continuation: Option<Continuation>) -> RequestContext {
+    RequestContext {
+        meta: context.meta.for_backend(),
+        client_capabilities: context.capabilities.to_json().to_string(),
+        client_info: context.client_info(),
+        log_level: context.log_level.map(|level| level.as_str().to_owned()),
+        continuation,
     }
 }
 
-fn log(fault: &Fault, request: crate::types::RequestId) {
-    error!(request.id = %request, "{fault}; hint: {}", fault.cause.hint());
+fn done_answer(
+    gw: &Gateway,
+    intent: &Intent,
+    adapter: &Adapter,
+    done: Done,
+) -> Result<Answer, Refusal> {
+    let version = intent.asker.version;
+    let answer = match done {
+        Done::Tool(result) => answer::tool_result(gw, version, result),
+        Done::Prompt(result) => answer::prompt(gw, version, result),
+        Done::Resource(result) => answer::resource(gw, version, result),
+        Done::Completion(result) => answer::completion(gw, version, result),
+        Done::Other(result) if version.is_modern() => answer::as_it_is(result),
+        Done::Other(_) => {
+            let why = format!(
+                "Backend {} answered in a way that this client's protocol version does not know",
+                intent.entry.backend
+            );
+            return outcome::failed(gw, intent, "unsupported_result", why);
+        }
+    };
+    answer.map_err(|what| bad(adapter, intent, what))
+}
+
+fn ask_modern(
+    gw: &Gateway,
+    intent: &Intent,
+    questions: Questions,
+    asked: &InputRequired,
+) -> Result<Answer, Refusal> {
+    let requests = questions.to_json();
+    // At least one of the two has to be there.
+    let state = if asked.state.is_empty() && requests.is_some() {
+        None
+    } else {
+        Some(state::seal(gw, intent, &asked.state)?)
+    };
+    answer::input_required(gw, requests, state)
+}
+
+/// The client cannot be asked what the owner needs to know.
+fn undeclared(gw: &Gateway, intent: &Intent, needed: &[Needed]) -> Result<Answer, Refusal> {
+    if intent.asker.version.is_modern() {
+        let mut required = json!({});
+        for one in needed {
+            merge(&mut required, one.to_json());
+        }
+        return Err(Refusal::MissingCapability { required });
+    }
+    let needs: Vec<&str> = needed.iter().map(|one| one.in_words()).collect();
+    let why = format!(
+        "Backend {} needs a client that offers {}",
+        intent.entry.backend,
+        needs.join(", ")
+    );
+    outcome::failed(gw, intent, "missing_capability", why)
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert_with(|| json!({})), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn unanswered(gw: &Gateway, intent: &Intent, why: NoAnswer) -> Result<Answer, Refusal> {
+    let (code, why) = match why {
+        NoAnswer::Unreachable => (
+            "client_unreachable",
+            "the client has no session or takes no stream of events".to_owned(),
+        ),
+        NoAnswer::Late => (
+            "client_late",
+            "the client did not answer in time".to_owned(),
+        ),
+        NoAnswer::Refused(words) => ("client_refused", format!("the client refused: {words}")),
+    };
+    let backend = &intent.entry.backend;
+    let why = format!("Backend {backend} asked for input, but {why}");
+    outcome::failed(gw, intent, code, why)
+}
+
+/// The adapter gave an answer that cannot be used.
+fn bad(adapter: &Adapter, intent: &Intent, what: String) -> Refusal {
+    let fault = Fault {
+        plugin: adapter.name.clone(),
+        function: outcome::function(&intent.action),
+        cause: crate::plugin::Cause::BadAnswer(what),
+    };
+    log(&fault, intent);
+    Refusal::Plugin(fault)
+}
+
+fn log(fault: &Fault, intent: &Intent) {
+    error!(request.id = %intent.asker.id, "{fault}; hint: {}", fault.cause.hint());
 }

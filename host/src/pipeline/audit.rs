@@ -11,11 +11,12 @@ use time::format_description::well_known::Rfc3339;
 use tracing::error;
 
 use super::auth::Caller;
-use super::dispatch::CallIntent;
+use super::intent::{Action, Intent};
 use super::parse::Parsed;
 use super::policy::Visible;
 use super::{Answer, Arrival, Gateway, Refusal};
 use crate::audit::{Full, Place};
+use crate::catalog::Kind;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::version::ProtocolVersion;
 use crate::types::Secret;
@@ -128,10 +129,12 @@ impl Record {
         self.version = Some(request.version);
     }
 
-    pub(super) fn target(&mut self, intent: &CallIntent) {
-        self.fields.tool = Some(intent.tool.name.clone());
-        self.fields.target_app = Some(intent.tool.backend.to_string());
-        self.scopes = Some(intent.tool.item.scopes.join(" "));
+    pub(super) fn target(&mut self, intent: &Intent) {
+        if matches!(intent.action, Action::Call { .. }) {
+            self.fields.tool = Some(intent.entry.name.clone());
+        }
+        self.fields.target_app = Some(intent.entry.backend.to_string());
+        self.scopes = Some(intent.entry.item.scopes.join(" "));
     }
 
     pub(super) fn permitted(&mut self) {
@@ -139,7 +142,9 @@ impl Record {
     }
 
     pub(super) fn listed(&mut self, visible: &Visible) {
-        self.fields.tools_listed = Some(visible.tools().len());
+        if visible.kind() == Kind::Tools {
+            self.fields.tools_listed = Some(visible.entries().len());
+        }
     }
 
     /// Closes the record with what the client was sent.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{self, Answer};
-use super::auth::Caller;
+use super::intent::{self, Action, CompleteParams, Completing, Intent, ListIntent, Reference};
 use super::parse::Parsed;
 use super::session::InSession;
 use super::{Gateway, Refusal};
-use crate::catalog::{Snapshot, Tool};
-use crate::mcp::params::{Meta, text};
-use crate::mcp::version::ProtocolVersion;
-use crate::types::RequestId;
+use crate::catalog::{Entry, Kind, Snapshot};
+use crate::mcp::log_level::LogLevel;
+use crate::mcp::params::text;
 
 /// Longest a first request waits for the first refresh.
 const COLD_START: Duration = Duration::from_secs(10);
@@ -22,103 +21,185 @@ pub(super) enum Route {
     Local(Answer),
     /// List what the caller may see.
     List(ListIntent),
-    /// Call a tool, if the caller may.
-    Call(CallIntent),
-}
-
-/// Somebody wants to see the tools.
-pub(super) struct ListIntent {
-    pub(super) id: RequestId,
-    pub(super) caller: Caller,
-    pub(super) version: ProtocolVersion,
-    pub(super) snapshot: Arc<Snapshot>,
-}
-
-/// Somebody wants to call a tool. Not permitted yet.
-pub(super) struct CallIntent {
-    pub(super) id: RequestId,
-    pub(super) caller: Caller,
-    pub(super) version: ProtocolVersion,
-    pub(super) tool: Arc<Tool>,
-    /// A JSON object, as it came.
-    pub(super) arguments: String,
-    pub(super) meta: Meta,
+    /// Use something, if the caller may.
+    Use(Intent),
 }
 
 /// Finds out what has to be done.
 pub(super) async fn route(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
-    let request = request.into_inner();
-    match (request.message.method.as_str(), request.version.is_modern()) {
-        ("initialize", false) => Ok(Route::Local(answer::initialize(gw, &request.params)?)),
+    let parsed = request.parsed();
+    let (method, modern) = (parsed.message.method.clone(), parsed.version.is_modern());
+    match (method.as_str(), modern) {
+        ("initialize", false) => Ok(Route::Local(answer::initialize(gw, &parsed.params)?)),
         ("ping", false) => Ok(Route::Local(answer::empty()?)),
+        ("logging/setLevel", false) => set_level(gw, &request),
         ("server/discover", true) => Ok(Route::Local(answer::discover(gw)?)),
-        ("tools/list", _) => {
-            if request.params.cursor.is_some() {
-                return Err(Refusal::InvalidParams(
-                    "unknown `cursor`: the whole list is one page".to_owned(),
-                ));
-            }
-            gw.catalog.ready_within(COLD_START).await;
-            let Parsed {
-                id,
-                caller,
-                version,
-                ..
-            } = request;
-            Ok(Route::List(ListIntent {
-                id,
-                caller,
-                version,
-                snapshot: gw.catalog.snapshot(),
-            }))
-        }
-        ("tools/call", _) => call(gw, request).await,
+        ("tools/list", _) => list(gw, request, Kind::Tools).await,
+        ("prompts/list", _) => list(gw, request, Kind::Prompts).await,
+        ("resources/list", _) => list(gw, request, Kind::Resources).await,
+        ("resources/templates/list", _) => list(gw, request, Kind::Templates).await,
+        ("tools/call", _) => call_tool(gw, request).await,
+        ("prompts/get", _) => get_prompt(gw, request).await,
+        ("resources/read", _) => read_resource(gw, request).await,
+        ("completion/complete", _) => complete(gw, request).await,
         (method, _) => Err(Refusal::UnknownMethod(shown(method))),
     }
 }
 
-async fn call(gw: &Gateway, request: Parsed) -> Result<Route, Refusal> {
-    let invalid = |what: &str| Refusal::InvalidParams(what.to_owned());
-    let name =
-        text(request.params.name.as_deref()).ok_or_else(|| invalid("`name` must be a string"))?;
-    let arguments = match request.params.arguments.as_deref() {
-        None => "{}".to_owned(),
-        Some(raw) if raw.get().starts_with('{') => raw.get().to_owned(),
-        Some(_) => return Err(invalid("`arguments` must be an object")),
-    };
+async fn list(gw: &Gateway, request: InSession, kind: Kind) -> Result<Route, Refusal> {
+    if request.parsed().params.cursor.is_some() {
+        return Err(Refusal::InvalidParams(
+            "unknown `cursor`: the whole list is one page".to_owned(),
+        ));
+    }
     gw.catalog.ready_within(COLD_START).await;
-    let snapshot = gw.catalog.snapshot();
-    let Some(tool) = snapshot.tool(&name) else {
-        return match snapshot.absent_owner(&name) {
+    let (asker, _) = intent::context(request, None)?;
+    Ok(Route::List(ListIntent {
+        asker,
+        kind,
+        snapshot: gw.catalog.snapshot(),
+    }))
+}
+
+async fn call_tool(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
+    let name = name(request.parsed())?;
+    let arguments = arguments(request.parsed())?;
+    let snapshot = ready(gw).await;
+    let Some(tool) = snapshot.tools.get(&name) else {
+        return match absent(&snapshot, &name) {
             // The tool may well exist: its backend has not been heard of yet.
-            Some((backend, reason)) => {
-                let text = format!("Backend {backend} is not available: {reason}");
-                Ok(Route::Local(answer::tool_error(
-                    gw,
-                    request.version,
-                    &text,
-                    "backend_unavailable",
-                )?))
+            Some(text) => {
+                let version = request.parsed().version;
+                let answer = answer::tool_error(gw, version, &text, "backend_unavailable")?;
+                Ok(Route::Local(answer))
             }
             None => Err(Refusal::UnknownTool(shown(&name))),
         };
     };
-    let tool = Arc::clone(tool);
-    let Parsed {
-        id,
-        caller,
-        version,
-        meta,
-        ..
-    } = request;
-    Ok(Route::Call(CallIntent {
-        id,
-        caller,
-        version,
-        tool,
-        arguments,
-        meta,
+    using(gw, request, Arc::clone(tool), Action::Call { arguments })
+}
+
+async fn get_prompt(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
+    let name = name(request.parsed())?;
+    let arguments = arguments(request.parsed())?;
+    let snapshot = ready(gw).await;
+    let Some(prompt) = snapshot.prompt(&name) else {
+        return Err(no_prompt(&snapshot, &name));
+    };
+    using(gw, request, Arc::clone(prompt), Action::Get { arguments })
+}
+
+async fn read_resource(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
+    let uri = text(request.parsed().params.uri.as_deref())
+        .ok_or_else(|| Refusal::InvalidParams("`uri` must be a string".to_owned()))?;
+    let snapshot = ready(gw).await;
+    let Some(entry) = snapshot.resource(&uri) else {
+        return Err(Refusal::UnknownResource(shown(&uri)));
+    };
+    using(gw, request, entry, Action::Read { uri })
+}
+
+async fn complete(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
+    let invalid = |what: String| Refusal::InvalidParams(what);
+    let params = request.parsed().message.params.as_deref();
+    let params = params.ok_or_else(|| invalid("`ref` and `argument` are required".to_owned()))?;
+    let params: CompleteParams = serde_json::from_str(params.get())
+        .map_err(|e| invalid(format!("`ref` and `argument` are not as they must be: {e}")))?;
+    let context = match params.context.and_then(|context| context.arguments) {
+        None => "{}".to_owned(),
+        Some(raw) if raw.get().starts_with('{') => raw.get().to_owned(),
+        Some(_) => return Err(invalid("`context.arguments` must be an object".to_owned())),
+    };
+    let snapshot = ready(gw).await;
+    let (entry, reference) = match params.reference {
+        Reference::Prompt { name } => {
+            let prompt = snapshot.prompt(&name);
+            let prompt = Arc::clone(prompt.ok_or_else(|| no_prompt(&snapshot, &name))?);
+            let own = serde_json::json!({ "type": "ref/prompt", "name": prompt.item.name });
+            (prompt, own)
+        }
+        Reference::Resource { uri } => {
+            let entry = snapshot.templates.get(&uri).map(Arc::clone);
+            let entry = entry.or_else(|| snapshot.resource(&uri));
+            let entry = entry.ok_or_else(|| Refusal::UnknownResource(shown(&uri)))?;
+            (
+                entry,
+                serde_json::json!({ "type": "ref/resource", "uri": uri }),
+            )
+        }
+    };
+    let completing = Completing {
+        reference: reference.to_string(),
+        argument: params.argument.name,
+        value: params.argument.value,
+        context,
+    };
+    using(gw, request, entry, Action::Complete(completing))
+}
+
+/// Remembers which messages a legacy client wants, for as long as its session is used.
+fn set_level(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
+    let level = text(request.parsed().params.level.as_deref());
+    let level = level.as_deref().and_then(LogLevel::parse).ok_or_else(|| {
+        Refusal::InvalidParams("`level` must be a log level, `debug` to `emergency`".to_owned())
+    })?;
+    if let Some(session) = request.key() {
+        gw.levels.set(session, level);
+    }
+    Ok(Route::Local(answer::empty()?))
+}
+
+fn using(
+    gw: &Gateway,
+    request: InSession,
+    entry: Arc<Entry>,
+    action: Action,
+) -> Result<Route, Refusal> {
+    let level = request.key().and_then(|key| gw.levels.of(&key));
+    let (asker, context) = intent::context(request, level)?;
+    Ok(Route::Use(Intent {
+        asker,
+        entry,
+        action,
+        context,
     }))
+}
+
+async fn ready(gw: &Gateway) -> Arc<Snapshot> {
+    gw.catalog.ready_within(COLD_START).await;
+    gw.catalog.snapshot()
+}
+
+fn name(request: &Parsed) -> Result<String, Refusal> {
+    text(request.params.name.as_deref())
+        .ok_or_else(|| Refusal::InvalidParams("`name` must be a string".to_owned()))
+}
+
+fn arguments(request: &Parsed) -> Result<String, Refusal> {
+    match request.params.arguments.as_deref() {
+        None => Ok("{}".to_owned()),
+        Some(raw) if raw.get().starts_with('{') => Ok(raw.get().to_owned()),
+        Some(_) => Err(Refusal::InvalidParams(
+            "`arguments` must be an object".to_owned(),
+        )),
+    }
+}
+
+fn no_prompt(snapshot: &Snapshot, name: &str) -> Refusal {
+    match absent(snapshot, name) {
+        Some(message) => Refusal::Failed {
+            code: "backend_unavailable".to_owned(),
+            message,
+            meta: None,
+        },
+        None => Refusal::UnknownPrompt(shown(name)),
+    }
+}
+
+/// Why something of this name may only seem to be missing.
+fn absent(snapshot: &Snapshot, name: &str) -> Option<String> {
+    let (backend, reason) = snapshot.absent_owner(name)?;
+    Some(format!("Backend {backend} is not available: {reason}"))
 }
 
 /// A name from outside, fit to be shown: bounded, without control characters.

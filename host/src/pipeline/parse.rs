@@ -26,12 +26,29 @@ pub(super) struct Parsed {
     pub(super) meta: Meta,
 }
 
-/// Reads the message. `None`: a notification or a response, which get no answer.
+/// What a client has sent.
+pub(super) enum Read {
+    /// A request.
+    Request(Box<Parsed>),
+    /// A response to a request of ours (legacy era).
+    Response(Box<Replied>),
+    /// A notification.
+    Notification,
+}
+
+/// A known caller's response to a request of ours.
+pub(super) struct Replied {
+    pub(super) head: Parts,
+    pub(super) caller: Caller,
+    pub(super) response: jsonrpc::Response,
+}
+
+/// Reads the message.
 pub(super) async fn read(
     config: &Config,
     request: InPool,
     record: &mut Record,
-) -> Result<Option<Parsed>, Refusal> {
+) -> Result<Read, Refusal> {
     let (arrival, header, caller) = request.into_inner().into_parts();
     if !is_json(&arrival.head.headers) {
         return Err(Refusal::NotJsonType);
@@ -39,8 +56,13 @@ pub(super) async fn read(
     let body = body::read(config, arrival.body).await?;
     let message = match jsonrpc::parse(&body) {
         Ok(jsonrpc::Message::Request(message)) => message,
-        Ok(jsonrpc::Message::Notification { .. } | jsonrpc::Message::Response) => {
-            return Ok(None);
+        Ok(jsonrpc::Message::Notification { .. }) => return Ok(Read::Notification),
+        Ok(jsonrpc::Message::Response(response)) => {
+            return Ok(Read::Response(Box::new(Replied {
+                head: arrival.head,
+                caller,
+                response,
+            })));
         }
         Err(BadMessage::NotJson(error)) => return Err(Refusal::NotJson(error.to_string())),
         Err(BadMessage::Invalid(what)) => return Err(Refusal::InvalidMessage(what)),
@@ -49,7 +71,7 @@ pub(super) async fn read(
     let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;
     let meta = params.meta().map_err(Refusal::InvalidParams)?;
     let version = era(&arrival.head.headers, header, &message, &params, &meta)?;
-    Ok(Some(Parsed {
+    Ok(Read::Request(Box::new(Parsed {
         id: arrival.id,
         head: arrival.head,
         caller,
@@ -57,7 +79,7 @@ pub(super) async fn read(
         message,
         params,
         meta,
-    }))
+    })))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -6,50 +6,29 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::Refusal;
-use super::auth::Caller;
-use super::dispatch::{CallIntent, ListIntent};
-use crate::catalog::Tool;
-use crate::mcp::params::Meta;
+use super::intent::{Intent, ListIntent};
+use crate::catalog::{Entry, Kind};
 use crate::mcp::version::ProtocolVersion;
 use crate::plugin::{Decision, Item, Plugins};
-use crate::types::{RequestId, ScopeSet};
+use crate::types::{Principal, RequestId, ScopeSet};
 
-/// A call that every policy has allowed. Only [`permit`] makes one, and `adapter::call` takes
+/// A use that every policy has allowed. Only [`permit`] makes one, and `adapter::run` takes
 /// nothing else.
 pub(super) struct Permit {
-    intent: CallIntent,
+    intent: Intent,
 }
 
 impl Permit {
-    pub(super) fn id(&self) -> RequestId {
-        self.intent.id
-    }
-
-    pub(super) fn caller(&self) -> &Caller {
-        &self.intent.caller
-    }
-
-    pub(super) fn version(&self) -> ProtocolVersion {
-        self.intent.version
-    }
-
-    pub(super) fn tool(&self) -> &Tool {
-        &self.intent.tool
-    }
-
-    pub(super) fn meta(&self) -> &Meta {
-        &self.intent.meta
-    }
-
-    pub(super) fn into_arguments(self) -> String {
-        self.intent.arguments
+    pub(super) fn intent(&self) -> &Intent {
+        &self.intent
     }
 }
 
-/// The tools that this caller may see, sorted by name. Only [`visible`] makes one.
+/// What this caller may see of one kind, sorted by name. Only [`visible`] makes one.
 pub(super) struct Visible {
     version: ProtocolVersion,
-    tools: Vec<Arc<Tool>>,
+    kind: Kind,
+    entries: Vec<Arc<Entry>>,
 }
 
 impl Visible {
@@ -57,25 +36,30 @@ impl Visible {
         self.version
     }
 
-    pub(super) fn tools(&self) -> &[Arc<Tool>] {
-        &self.tools
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
     }
 }
 
-/// Decides a call.
-pub(super) async fn permit(plugins: &Plugins, intent: CallIntent) -> Result<Permit, Refusal> {
+/// Decides a use.
+pub(super) async fn permit(plugins: &Plugins, intent: Intent) -> Result<Permit, Refusal> {
     if plugins.policies.is_empty() {
         return Err(Refusal::Denied(
             "no scope policy is loaded, so nothing is allowed".to_owned(),
         ));
     }
-    let principal = intent.caller.principal();
+    let principal = intent.asker.caller.principal();
+    let (id, arguments) = (intent.asker.id, intent.action.arguments());
     let mut missing: Option<ScopeSet> = None;
     for policy in &plugins.policies {
         let decided = policy
-            .authorize(principal, &intent.tool.item, &intent.arguments, intent.id)
+            .authorize(principal, &intent.entry.item, arguments, id)
             .await;
-        match decided.inspect_err(|fault| log(fault, intent.id))? {
+        match decided.inspect_err(|fault| log(fault, id))? {
             Decision::Allow => {}
             Decision::Deny(reason) => return Err(Refusal::Denied(reason)),
             // One challenge names all that this call needs, whichever policy asked for it.
@@ -96,27 +80,38 @@ pub(super) async fn permit(plugins: &Plugins, intent: CallIntent) -> Result<Perm
 
 /// Leaves of a list what the caller may see.
 pub(super) async fn visible(plugins: &Plugins, list: ListIntent) -> Result<Visible, Refusal> {
-    let mut tools = list.snapshot.listed.clone();
+    let asker = &list.asker;
+    let listed = &list.snapshot.listing(list.kind).listed;
+    let entries = filter(plugins, asker.caller.principal(), listed, asker.id).await?;
+    Ok(Visible {
+        version: asker.version,
+        kind: list.kind,
+        entries,
+    })
+}
+
+async fn filter(
+    plugins: &Plugins,
+    principal: &Principal,
+    listed: &[Arc<Entry>],
+    request: RequestId,
+) -> Result<Vec<Arc<Entry>>, Refusal> {
     if plugins.policies.is_empty() {
-        tools.clear();
+        return Ok(Vec::new());
     }
+    let mut entries = listed.to_vec();
     for policy in &plugins.policies {
-        if tools.is_empty() {
+        if entries.is_empty() {
             break;
         }
-        let items: Vec<Item> = tools.iter().map(|tool| tool.item.clone()).collect();
-        let answers = policy
-            .filter(list.caller.principal(), &items, list.id)
-            .await;
+        let items: Vec<Item> = entries.iter().map(|entry| entry.item.clone()).collect();
+        let answers = policy.filter(principal, &items, request).await;
         let mut answers = answers
-            .inspect_err(|fault| log(fault, list.id))?
+            .inspect_err(|fault| log(fault, request))?
             .into_iter();
-        tools.retain(|_| answers.next().unwrap_or(false));
+        entries.retain(|_| answers.next().unwrap_or(false));
     }
-    Ok(Visible {
-        version: list.version,
-        tools,
-    })
+    Ok(entries)
 }
 
 fn log(fault: &crate::plugin::Fault, request: RequestId) {

@@ -73,6 +73,28 @@ pub enum Refusal {
     /// No such tool.
     #[error("unknown tool: {0}")]
     UnknownTool(String),
+    /// No such prompt.
+    #[error("unknown prompt: {0}")]
+    UnknownPrompt(String),
+    /// No such resource; carries its URI.
+    #[error("resource not found")]
+    UnknownResource(String),
+    /// A prompt, a resource or a completion could not be had. (A tool says so in its result.)
+    #[error("{message}")]
+    Failed {
+        /// One stable word.
+        code: String,
+        /// For the model to read.
+        message: String,
+        /// A JSON object with more about it.
+        meta: Option<String>,
+    },
+    /// What the owner needs to ask of the client was not declared by the client (modern era).
+    #[error("the request needs a capability that the client has not declared")]
+    MissingCapability {
+        /// As `ClientCapabilities` would declare it.
+        required: serde_json::Value,
+    },
     /// The caller lacks scopes for what was asked.
     #[error("insufficient scope")]
     InsufficientScope {
@@ -111,7 +133,7 @@ impl From<TokenError> for Refusal {
 
 impl Refusal {
     /// One stable word for audit and metrics.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             Self::ForbiddenOrigin => "forbidden_origin",
             Self::Overloaded => "overloaded",
@@ -133,6 +155,10 @@ impl Refusal {
             Self::UnknownMethod(_) => "method_not_found",
             Self::InvalidParams(_) => "invalid_params",
             Self::UnknownTool(_) => "unknown_tool",
+            Self::UnknownPrompt(_) => "unknown_prompt",
+            Self::UnknownResource(_) => "resource_not_found",
+            Self::Failed { code, .. } => code,
+            Self::MissingCapability { .. } => "missing_capability",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Denied(_) => "denied_by_policy",
             Self::BackendRefusedScope { .. } => "backend_refused_scope",

@@ -106,15 +106,16 @@ impl Policy {
         &self,
         caller: &Principal,
         item: &Item,
-        arguments: &String,
+        arguments: &str,
         request: RequestId,
     ) -> Result<Decision, Fault> {
         let mut guest = self.fresh("authorize").await?;
         guest.begin(Some(request), None);
-        let arguments = self.reads_arguments.then_some(arguments);
+        let arguments = self.reads_arguments.then(|| arguments.to_owned());
         let exports = guest.exports.cortex_gateway_policy();
         let principal = to_wire(caller);
-        let running = exports.call_authorize(&mut guest.store, &principal, item, arguments);
+        let running =
+            exports.call_authorize(&mut guest.store, &principal, item, arguments.as_ref());
         let result = tokio::time::timeout(WALL, running).await;
         match guest.end("authorize", WALL, result)? {
             Ok(WireDecision::Allow) => Ok(Decision::Allow),

@@ -213,9 +213,33 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
             },
             code::METHOD_NOT_FOUND,
         ),
-        Refusal::InvalidParams(_) | Refusal::UnknownTool(_) => {
+        Refusal::InvalidParams(_) | Refusal::UnknownTool(_) | Refusal::UnknownPrompt(_) => {
             told(StatusCode::OK, code::INVALID_PARAMS)
         }
+        Refusal::UnknownResource(uri) => Told {
+            data: Some(json!({ "uri": uri })),
+            ..told(
+                StatusCode::OK,
+                if modern {
+                    code::INVALID_PARAMS
+                } else {
+                    code::RESOURCE_NOT_FOUND
+                },
+            )
+        },
+        Refusal::Failed { code, meta, .. } => {
+            let meta = meta.as_deref().and_then(|m| serde_json::from_str(m).ok());
+            let mut data = meta.filter(Value::is_object).unwrap_or_else(|| json!({}));
+            data["reason"] = code.as_str().into();
+            Told {
+                data: Some(data),
+                ..told(StatusCode::OK, code::INTERNAL_ERROR)
+            }
+        }
+        Refusal::MissingCapability { required } => Told {
+            data: Some(json!({ "requiredCapabilities": required })),
+            ..told(StatusCode::BAD_REQUEST, code::MISSING_CAPABILITY)
+        },
         Refusal::InsufficientScope { required, granted } => Told {
             message: "Insufficient scope".to_owned(),
             data: Some(json!({ "required": required, "granted": granted })),

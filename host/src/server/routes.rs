@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::json;
 
 use super::respond::{self, Reply};
-use crate::catalog::Health;
+use crate::catalog::{Health, Kind};
 use crate::pipeline::{self, Arrival, Gateway, Served};
 
 /// Header fields that a browser may send to `/mcp`.
@@ -118,10 +118,10 @@ fn ready(gw: &Gateway) -> Reply {
 /// The protected resource metadata document (RFC 9728 §2).
 fn resource_metadata(gw: &Gateway) -> Reply {
     let snapshot = gw.catalog.snapshot();
-    let scopes: BTreeSet<&str> = snapshot
-        .listed
-        .iter()
-        .flat_map(|tool| tool.item.scopes.iter().map(String::as_str))
+    let scopes: BTreeSet<&str> = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| &snapshot.listing(kind).listed)
+        .flat_map(|entry| entry.item.scopes.iter().map(String::as_str))
         .filter(|scope| *scope != "offline_access")
         .collect();
     let oauth = gw.config.oauth.iter();

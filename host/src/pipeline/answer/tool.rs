@@ -1,0 +1,143 @@
+//! Results of tool calls.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Answer, meta, to_answer};
+use crate::mcp::json;
+use crate::mcp::version::ProtocolVersion;
+use crate::pipeline::{Gateway, Refusal};
+use crate::plugin::model::{Content, ToolResult};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CallResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    content: Vec<Block>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_content: Option<Box<RawValue>>,
+    is_error: bool,
+    #[serde(rename = "_meta", skip_serializing_if = "BTreeMap::is_empty")]
+    meta: BTreeMap<String, Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Block {
+    Text {
+        r#type: &'static str,
+        text: String,
+    },
+    Data {
+        r#type: &'static str,
+        data: String,
+        #[serde(rename = "mimeType")]
+        mime_type: String,
+    },
+    Verbatim(Box<RawValue>),
+}
+
+/// The result of a call that was made.
+///
+/// # Errors
+/// What about the plugin's answer cannot be used.
+pub(in crate::pipeline) fn tool_result(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    outcome: ToolResult,
+) -> Result<Answer, String> {
+    let content = outcome
+        .content
+        .into_iter()
+        .map(block)
+        .collect::<Result<Vec<_>, _>>()?;
+    let structured = outcome
+        .structured_content
+        .map(json::raw)
+        .transpose()
+        .map_err(|e| format!("structured-content: {e}"))?;
+    let structured = structured.filter(|raw| match version {
+        // Structured content came with 2025-06-18, and was an object until 2026-07-28.
+        ProtocolVersion::V2025_03_26 => false,
+        ProtocolVersion::V2025_06_18 | ProtocolVersion::V2025_11_25 => raw.get().starts_with('{'),
+        ProtocolVersion::V2026_07_28 => true,
+    });
+    let error_code = outcome.is_error.then(|| "tool_error".to_owned());
+    finish(gw, version, content, structured, error_code, outcome.meta)
+}
+
+/// The result of a call that did not succeed, for the model to read and act on.
+///
+/// # Errors
+/// What about the plugin's answer cannot be used.
+pub(in crate::pipeline) fn tool_failure(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    message: &str,
+    code: &str,
+    meta: Option<String>,
+) -> Result<Answer, String> {
+    let content = vec![Block::Text {
+        r#type: "text",
+        text: message.to_owned(),
+    }];
+    finish(
+        gw,
+        version,
+        content,
+        None,
+        Some(code.chars().take(64).collect()),
+        meta,
+    )
+}
+
+/// Like [`tool_failure`], for failures that the gateway itself tells of.
+pub(in crate::pipeline) fn tool_error(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    message: &str,
+    code: &str,
+) -> Result<Answer, Refusal> {
+    tool_failure(gw, version, message, code, None).map_err(Refusal::Internal)
+}
+
+fn finish(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    content: Vec<Block>,
+    structured_content: Option<Box<RawValue>>,
+    error_code: Option<String>,
+    own_meta: Option<String>,
+) -> Result<Answer, String> {
+    let result = CallResult {
+        result_type: version.is_modern().then_some("complete"),
+        content,
+        structured_content,
+        is_error: error_code.is_some(),
+        meta: meta(gw, version, own_meta)?,
+    };
+    to_answer(&result, error_code)
+}
+
+fn block(content: Content) -> Result<Block, String> {
+    let data = |kind, blob: crate::plugin::model::Blob| Block::Data {
+        r#type: kind,
+        data: base64::engine::general_purpose::STANDARD.encode(blob.data),
+        mime_type: blob.mime_type,
+    };
+    Ok(match content {
+        Content::Text(text) => Block::Text {
+            r#type: "text",
+            text,
+        },
+        Content::Image(blob) => data("image", blob),
+        Content::Audio(blob) => data("audio", blob),
+        Content::Block(text) => {
+            Block::Verbatim(json::raw_object(text).map_err(|e| format!("content block: {e}"))?)
+        }
+    })
+}

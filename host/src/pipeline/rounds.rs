@@ -1,0 +1,197 @@
+//! Asks a client what an owner needs to know before a request can go on.
+//!
+//! Modern clients get it as the result and repeat their request (MCP 2026-07-28, Multi Round-Trip
+//! Requests). Legacy clients are asked while their request waits: by requests on its stream, which
+//! they answer with further POSTs (MCP 2025-11-25, Streamable HTTP, "Sending Messages").
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use super::intent::Context;
+use super::notices::Reporter;
+use super::session::SessionKey;
+use crate::mcp::capabilities::Needed;
+use crate::mcp::jsonrpc::{Id, Response};
+use crate::mcp::version::ProtocolVersion;
+
+/// Longest wait for a person at the client.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Questions of one round.
+const MAX_QUESTIONS: usize = 16;
+
+/// What an owner asks of a client: requests by key, checked.
+pub(super) struct Questions(Vec<(String, String, Value)>);
+
+/// Why a client is not asked.
+#[derive(Debug)]
+pub(super) enum NotAsked {
+    /// It has not declared that it can be; carries all that is needed.
+    Undeclared(Vec<Needed>),
+    /// The owner asks for what nobody may ask; carries what.
+    Wrong(String),
+}
+
+/// Why a client has not answered.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// It has no session, takes no stream, or is gone.
+    Unreachable,
+    /// It took too long.
+    Late,
+    /// It refused; carries its words.
+    Refused(String),
+}
+
+impl Questions {
+    /// Reads and checks `inputRequests`.
+    pub(super) fn read(requests: &str, context: &Context) -> Result<Self, NotAsked> {
+        let wrong = |what: String| NotAsked::Wrong(format!("input requests: {what}"));
+        let requests: Map<String, Value> =
+            serde_json::from_str(requests).map_err(|e| wrong(e.to_string()))?;
+        if requests.len() > MAX_QUESTIONS {
+            return Err(wrong(format!("more than {MAX_QUESTIONS}")));
+        }
+        let (mut questions, mut needed) = (Vec::new(), Vec::new());
+        for (key, request) in requests {
+            let method = request["method"].as_str().unwrap_or_default().to_owned();
+            let params = request.get("params").cloned().unwrap_or_else(|| json!({}));
+            match context.capabilities.lacking(&method, &params) {
+                Ok(None) => questions.push((key, method, params)),
+                Ok(Some(lacking)) => needed.push(lacking),
+                Err(method) => return Err(wrong(format!("`{method}` is none"))),
+            }
+        }
+        if needed.is_empty() {
+            Ok(Self(questions))
+        } else {
+            Err(NotAsked::Undeclared(needed))
+        }
+    }
+
+    /// As a modern client gets them, if there are any.
+    pub(super) fn to_json(&self) -> Option<Value> {
+        let each = self.0.iter();
+        let all: Map<String, Value> = each
+            .map(|(key, method, params)| {
+                let mut request = json!({ "method": method });
+                if params.as_object().is_some_and(|params| !params.is_empty()) {
+                    request["params"] = params.clone();
+                }
+                (key.clone(), request)
+            })
+            .collect();
+        (!all.is_empty()).then(|| all.into())
+    }
+}
+
+/// Requests to legacy clients that wait for their answers.
+#[derive(Default)]
+pub struct Waiting(Mutex<HashMap<(SessionKey, String), oneshot::Sender<Reply>>>);
+
+type Reply = Result<Box<RawValue>, Box<RawValue>>;
+
+/// One request that waits. Dropped, it waits no longer.
+struct Question<'a> {
+    waiting: &'a Waiting,
+    key: (SessionKey, String),
+    reply: oneshot::Receiver<Reply>,
+}
+
+impl Waiting {
+    /// Hands an answer to the request that waits for it. One that comes too late, or twice, or
+    /// from another session finds nobody.
+    pub(super) fn answered(&self, session: &SessionKey, response: Response) {
+        let Id::Text(id) = response.id else { return };
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asker) = waiting.remove(&(SessionKey::clone(session), id)) {
+            // Who asked may have gone.
+            drop(asker.send(response.outcome));
+        }
+    }
+
+    fn open(&self, session: &SessionKey) -> Question<'_> {
+        let (sender, reply) = oneshot::channel();
+        let key = (
+            SessionKey::clone(session),
+            format!("gateway-{}", uuid::Uuid::now_v7()),
+        );
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(key.clone(), sender);
+        Question {
+            waiting: self,
+            key,
+            reply,
+        }
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self
+            .waiting
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&self.key);
+    }
+}
+
+/// Asks a legacy client and waits. Returns its `inputResponses`, a JSON object.
+pub(super) async fn ask(
+    waiting: &Waiting,
+    reporter: &Reporter,
+    session: Option<&SessionKey>,
+    version: ProtocolVersion,
+    questions: Questions,
+) -> Result<String, NoAnswer> {
+    let session = session.ok_or(NoAnswer::Unreachable)?;
+    let mut open = Vec::new();
+    for (key, method, mut params) in questions.0 {
+        if version < ProtocolVersion::V2025_11_25
+            && let Some(params) = params.as_object_mut()
+        {
+            // Forms were the only kind.
+            params.remove("mode");
+        }
+        let question = waiting.open(session);
+        let request =
+            json!({ "jsonrpc": "2.0", "id": question.key.1, "method": method, "params": params });
+        if !reporter.ask(request.to_string()).await {
+            return Err(NoAnswer::Unreachable);
+        }
+        open.push((key, question));
+    }
+    let mut responses: HashMap<String, Box<RawValue>> = HashMap::new();
+    let all = async {
+        for (key, question) in &mut open {
+            match (&mut question.reply).await {
+                Ok(Ok(result)) => {
+                    responses.insert(std::mem::take(key), result);
+                }
+                Ok(Err(error)) => return Err(NoAnswer::Refused(words(&error))),
+                Err(_) => return Err(NoAnswer::Unreachable),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .map_err(|_| NoAnswer::Late)??;
+    Ok(serde_json::to_string(&responses).unwrap_or_else(|_| "{}".to_owned()))
+}
+
+/// The message of a JSON-RPC error, bounded.
+fn words(error: &RawValue) -> String {
+    let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
+    let message = error["message"].as_str().unwrap_or("without a reason");
+    message
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect()
+}
