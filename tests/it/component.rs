@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use cortex_gateway::config::Config;
 use cortex_gateway::outbound::Client;
-use cortex_gateway::plugin::{Adapter, Backend, Plugins, Runtime, model::CallError};
+use cortex_gateway::plugin::{
+    Adapter, Backend, Fault, OnBehalf, Plugins, Runtime, model::CallError,
+};
 use cortex_gateway::types::{
     AccessToken, Issuer, PluginName, Principal, RequestId, Secret, Subject,
 };
@@ -62,6 +64,18 @@ fn ada() -> Principal {
     }
 }
 
+/// Asks what the backend knows about Ada.
+async fn whoami(bench: &Bench) -> Result<Result<String, CallError>, Fault> {
+    let token = AccessToken::new(Secret::new("adas-token".to_owned()));
+    let user = OnBehalf {
+        backend: &bench.backend,
+        caller: &ada(),
+        token: &token,
+        request: RequestId::new(),
+    };
+    bench.adapter.whoami(user).await
+}
+
 #[tokio::test]
 async fn whoami_is_asked_as_the_caller_and_hostile_claims_break_no_header() {
     let backend = FakeBackend::start(json!([])).await;
@@ -70,11 +84,7 @@ async fn whoami_is_asked_as_the_caller_and_hostile_claims_break_no_header() {
         Plan::Json(200, json!({ "name": "Ada", "team": 7 })),
     );
     let bench = backend_http(&backend.url()).await;
-    let token = AccessToken::new(Secret::new("adas-token".to_owned()));
-    let answer = bench
-        .adapter
-        .whoami(&bench.backend, &ada(), &token, RequestId::new())
-        .await;
+    let answer = whoami(&bench).await;
     let text = answer.expect("no fault").expect("an answer");
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON"),
@@ -99,7 +109,6 @@ async fn whoami_is_asked_as_the_caller_and_hostile_claims_break_no_header() {
 async fn whoami_that_fails_says_how() {
     let backend = FakeBackend::start(json!([])).await;
     let bench = backend_http(&backend.url()).await;
-    let token = AccessToken::new(Secret::new("adas-token".to_owned()));
     for (plan, code) in [
         (
             Plan::Json(401, json!({ "error": "expired" })),
@@ -111,10 +120,7 @@ async fn whoami_that_fails_says_how() {
         (Plan::Raw(200, "<"), "backend_unavailable"),
     ] {
         backend.plan("whoami", plan);
-        let answer = bench
-            .adapter
-            .whoami(&bench.backend, &ada(), &token, RequestId::new())
-            .await;
+        let answer = whoami(&bench).await;
         match answer.expect("no fault") {
             Err(CallError::Failed(failure)) => assert_eq!(failure.code, code),
             other => panic!("{code}: {other:?}"),
@@ -124,10 +130,7 @@ async fn whoami_that_fails_says_how() {
         "whoami",
         Plan::Json(403, json!({ "error": "scope", "required": ["a", "b"] })),
     );
-    let answer = bench
-        .adapter
-        .whoami(&bench.backend, &ada(), &token, RequestId::new())
-        .await;
+    let answer = whoami(&bench).await;
     match answer.expect("no fault") {
         Err(CallError::MissingScope(missing)) => assert_eq!(missing.required, ["a", "b"]),
         other => panic!("{other:?}"),

@@ -14,5 +14,6 @@ mod messages;
 mod oauth;
 mod peers;
 mod plugins;
+mod prompts;
 mod scopes;
 mod tidy;

@@ -88,7 +88,7 @@ async fn bad_json_of_many_shapes() {
             -32602,
         ),
         (
-            r#"{"jsonrpc":"2.0","id":1,"method":"resources/list"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/nothing"}"#,
             200,
             -32601,
         ),

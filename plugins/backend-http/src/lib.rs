@@ -9,17 +9,23 @@
 //! | `identity` | who the caller is, in headers that the backend reads               |
 //! | `answer`   | what a status and a body mean                                      |
 //! | `catalog`  | what `list_tools` returned, as MCP tools                           |
+//! | `others`   | prompts and resource templates, which a backend may leave out      |
+//! | `members`  | members of JSON objects, read strictly                             |
 //!
-//! Prompts, resources, tickets and snapshots are not spoken yet.
+//! Tickets and snapshots are not spoken yet.
 
 mod answer;
 mod catalog;
 mod identity;
+mod members;
+mod others;
 
+use cortex_plugin_sdk::backend::{
+    PromptOutcome, PromptResult, ResourceOutcome, ResourceResult, code,
+};
 use cortex_plugin_sdk::json::{self, Json};
 use cortex_plugin_sdk::prelude::*;
-
-use cortex_plugin_sdk::backend::code;
+use serde_json::value::RawValue;
 
 struct HttpBackend;
 
@@ -64,7 +70,9 @@ impl Backend for HttpBackend {
         let response = request
             .send()
             .map_err(|error| answer::none(target, error))?;
-        catalog::read(target, response)
+        let mut catalog = catalog::read(target, response)?;
+        others::add(target, &mut catalog)?;
+        Ok(catalog)
     }
 
     fn call_tool(target: &Target, caller: &Principal, call: &ToolCall) -> Result<Reply, CallError> {
@@ -78,6 +86,35 @@ impl Backend for HttpBackend {
         } else {
             reply
         })
+    }
+
+    fn get_prompt(
+        target: &Target,
+        caller: &Principal,
+        call: &PromptCall,
+    ) -> Result<PromptOutcome, CallError> {
+        let name = json::quote(&call.prompt);
+        let params = format!(r#"{{"name":{name},"arguments":{}}}"#, call.arguments);
+        let answered = ask(target, caller, "get_prompt", &params)?;
+        let misread = |_| misanswered(target, "get_prompt", "messages");
+        Ok(PromptOutcome::Complete(PromptResult {
+            description: json::member(&answered, "description").map_err(misread)?,
+            messages: array(target, "get_prompt", &answered, "messages")?,
+            meta: None,
+        }))
+    }
+
+    fn read_resource(
+        target: &Target,
+        caller: &Principal,
+        read: &ResourceRead,
+    ) -> Result<ResourceOutcome, CallError> {
+        let params = format!(r#"{{"uri":{}}}"#, json::quote(&read.uri));
+        let answered = ask(target, caller, "read_resource", &params)?;
+        Ok(ResourceOutcome::Complete(ResourceResult {
+            contents: array(target, "read_resource", &answered, "contents")?,
+            meta: None,
+        }))
     }
 
     fn whoami(target: &Target, caller: &Principal) -> Result<Json, CallError> {
@@ -100,6 +137,25 @@ fn ask(target: &Target, caller: &Principal, method: &str, params: &str) -> Resul
         .send()
         .map_err(|error| answer::none(target, error))?;
     answer::read(target, method, response)
+}
+
+/// A member that must be an array, as text.
+fn array(target: &Target, method: &str, answered: &str, member: &str) -> Result<Json, CallError> {
+    let found = json::member::<Box<RawValue>>(answered, member)
+        .ok()
+        .flatten();
+    match found {
+        Some(raw) if raw.get().starts_with('[') => Ok(raw.get().to_owned()),
+        _ => Err(misanswered(target, method, member)),
+    }
+}
+
+fn misanswered(target: &Target, method: &str, member: &str) -> CallError {
+    let message = format!(
+        "Backend {}: {method} answered without a `{member}` array",
+        target.id
+    );
+    CallError::failed(code::ERROR, message)
 }
 
 fn request(target: &Target, method: &str, params: &str) -> Result<http::Request, CallError> {

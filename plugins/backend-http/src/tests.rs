@@ -21,11 +21,23 @@ fn call(answer: Answer, structured: bool) -> Result<Reply, CallError> {
     reply
 }
 
+/// Discovers with `list_tools` answered like this, by a backend that knows nothing else.
 fn discover(answer: Answer) -> Result<Catalog, CallError> {
-    let served = testing::serve(move |_| answer.clone());
+    let served = testing::serve(move |request| {
+        if body(request).contains("list_tools") {
+            answer.clone()
+        } else {
+            Ok(response(404, r#"{"error":"unknown method"}"#))
+        }
+    });
     let catalog = HttpBackend::discover(&target());
-    assert_eq!(served.requests().len(), 1, "exactly one exchange");
+    let exchanges = if catalog.is_ok() { 3 } else { 1 };
+    assert_eq!(served.requests().len(), exchanges, "one exchange a list");
     catalog
+}
+
+fn body(request: &http::Request) -> &str {
+    str::from_utf8(request.body.as_deref().unwrap_or_default()).unwrap_or("not text")
 }
 
 fn failure(error: CallError) -> Failure {
@@ -44,10 +56,6 @@ mod requests {
         headers
             .map(|header| format!("{}: {}", header.name, header.value))
             .collect()
-    }
-
-    fn body(request: &http::Request) -> &str {
-        str::from_utf8(request.body.as_deref().unwrap_or_default()).unwrap_or("not text")
     }
 
     #[test]
@@ -88,14 +96,23 @@ mod requests {
 
     #[test]
     fn the_catalog_is_asked_for_as_nobody() {
-        let served = testing::serve(|_| Ok(response(200, r#"{"tools":[]}"#)));
+        let empty = r#"{"tools":[],"prompts":[],"resourceTemplates":[]}"#;
+        let served = testing::serve(move |_| Ok(response(200, empty)));
         assert_eq!(HttpBackend::discover(&target()), Ok(Catalog::default()));
-        let [request] = &served.requests()[..] else {
-            panic!("only the tools are asked for");
-        };
-        assert_eq!(request.credential, Credential::Technical);
-        assert_eq!(body(request), r#"{"method":"list_tools","params":{}}"#);
-        assert_eq!(headers(request), ["content-type: application/json"]);
+        let requests = served.requests();
+        let asked: Vec<_> = requests.iter().map(body).collect();
+        assert_eq!(
+            asked,
+            [
+                r#"{"method":"list_tools","params":{}}"#,
+                r#"{"method":"list_prompts","params":{}}"#,
+                r#"{"method":"list_resource_templates","params":{}}"#
+            ]
+        );
+        for request in &requests {
+            assert_eq!(request.credential, Credential::Technical);
+            assert_eq!(headers(request), ["content-type: application/json"]);
+        }
     }
 
     #[test]
@@ -662,6 +679,131 @@ mod discovery {
             Err(HttpError::ConnectionFailed("x".into())),
             "backend_unavailable",
             "Backend docs is unavailable: no connection",
+        );
+    }
+}
+
+mod others {
+    use super::*;
+
+    /// Discovers with these answers to `list_prompts` and `list_resource_templates`.
+    fn discover(prompts: Answer, templates: Answer) -> Catalog {
+        let _served = testing::serve(move |request| {
+            assert_eq!(request.credential, Credential::Technical);
+            match body(request) {
+                sent if sent.contains("list_prompts") => prompts.clone(),
+                sent if sent.contains("list_resource_templates") => templates.clone(),
+                _ => Ok(response(200, r#"{"tools":[]}"#)),
+            }
+        });
+        HttpBackend::discover(&target()).expect("a catalog")
+    }
+
+    fn left_out(catalog: &Catalog) -> Vec<String> {
+        let skipped = catalog.skipped.iter();
+        skipped
+            .map(|skipped| format!("{}: {}", skipped.item, skipped.reason))
+            .collect()
+    }
+
+    #[test]
+    fn prompts_and_templates_are_read() {
+        let catalog = discover(
+            Ok(response(
+                200,
+                r#"{"prompts":[{"name":"review","scope":"a","description":"d",
+                    "arguments":[{"name":"lang","required":true},{"name":"x"}]}]}"#,
+            )),
+            Ok(response(
+                200,
+                r#"{"resourceTemplates":[{"uriTemplate":"docs://{id}","name":"n","mimeType":"text/plain","scope":"b"}]}"#,
+            )),
+        );
+        assert_eq!(left_out(&catalog), [""; 0]);
+        let [prompt] = &catalog.prompts[..] else {
+            panic!("one prompt")
+        };
+        let arguments: Vec<_> = prompt
+            .arguments
+            .iter()
+            .map(|a| (a.name.as_str(), a.required))
+            .collect();
+        assert_eq!(arguments, [("lang", true), ("x", false)]);
+        assert_eq!(prompt.scopes, ["a"]);
+        let [template] = &catalog.resource_templates[..] else {
+            panic!("one template")
+        };
+        assert_eq!(template.uri_template, "docs://{id}");
+        assert_eq!(template.scopes, ["b"]);
+    }
+
+    #[test]
+    fn a_backend_without_them_has_none_and_a_broken_one_is_told_of() {
+        for status in [400, 404, 501] {
+            let unknown = || Ok(response(status, r#"{"error":"unknown method"}"#));
+            assert_eq!(discover(unknown(), unknown()), Catalog::default());
+        }
+        let check = |prompts: Answer, said: &str| {
+            let none = Ok(response(404, "{}"));
+            let catalog = discover(prompts, none);
+            assert!(catalog.prompts.is_empty());
+            let told = left_out(&catalog);
+            assert!(told.len() == 1 && told[0].contains(said), "{told:?}");
+        };
+        check(Err(HttpError::Timeout(5)), "did not answer");
+        check(Ok(response(500, r#"{"error":"tired"}"#)), "HTTP 500: tired");
+        check(Ok(response(200, "{}")), "`prompts` array");
+        check(
+            Ok(response(200, r#"{"prompts":[{"name":"x"}]}"#)),
+            "prompt `x`: it has no `scope`",
+        );
+        check(
+            Ok(response(200, r#"{"prompts":[{"scope":"a","name":""}]}"#)),
+            "its `name` is empty",
+        );
+    }
+
+    #[test]
+    fn they_are_had_as_the_caller() {
+        let served = testing::serve(|request| {
+            Ok(response(
+                200,
+                if body(request).contains("get_prompt") {
+                    r#"{"description":"d","messages":[ {"role":"user"} ]}"#
+                } else {
+                    r#"{"contents":[{"uri":"docs://1","text":"t"}]}"#
+                },
+            ))
+        });
+        let call = PromptCall {
+            prompt: "re\"view".into(),
+            arguments: r#"{"lang":"de"}"#.into(),
+            context: testing::context(),
+        };
+        let prompt = HttpBackend::get_prompt(&target(), &caller(&[]), &call);
+        let Ok(PromptOutcome::Complete(prompt)) = prompt else {
+            panic!("{prompt:?}")
+        };
+        assert_eq!(prompt.description.as_deref(), Some("d"));
+        assert_eq!(prompt.messages, r#"[ {"role":"user"} ]"#);
+        let read = ResourceRead {
+            uri: "docs://1".into(),
+            context: testing::context(),
+        };
+        let resource = HttpBackend::read_resource(&target(), &caller(&[]), &read);
+        let Ok(ResourceOutcome::Complete(resource)) = resource else {
+            panic!("{resource:?}")
+        };
+        assert_eq!(resource.contents, r#"[{"uri":"docs://1","text":"t"}]"#);
+        let sent = served.requests();
+        assert!(sent.iter().all(|r| r.credential == Credential::Caller));
+        assert_eq!(
+            body(&sent[0]),
+            r#"{"method":"get_prompt","params":{"name":"re\"view","arguments":{"lang":"de"}}}"#
+        );
+        assert_eq!(
+            body(&sent[1]),
+            r#"{"method":"read_resource","params":{"uri":"docs://1"}}"#
         );
     }
 }
