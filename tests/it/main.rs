@@ -15,4 +15,5 @@ mod oauth;
 mod peers;
 mod plugins;
 mod scopes;
+mod sessions;
 mod tidy;
