@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
-use crate::pipeline::{Gateway, Levels, Origins, Route, Waiting};
+use crate::pipeline::{Ended, Gateway, Levels, Origins, Route, Waiting};
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
@@ -64,6 +64,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         sealer,
         waiting: Waiting::default(),
         levels: Levels::default(),
+        ended: Ended::default(),
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),

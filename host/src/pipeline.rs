@@ -34,17 +34,19 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::mcp::version::ProtocolVersion;
 use crate::oauth::ResourceServer;
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
 use crate::types::{BackendId, RequestId, Secret};
+use parse::{Notice, Parsed, Read, Said};
 
 pub use answer::Answer;
 pub use audit::Record;
 pub use origin::Origins;
 pub use refusal::Refusal;
 pub use rounds::Waiting;
-pub use session::Levels;
+pub use session::{Ended, Levels};
 
 /// A request as it arrived, nothing checked.
 pub struct Arrival {
@@ -82,6 +84,8 @@ pub struct Gateway {
     pub catalog: Catalog,
     /// Seals what clients keep for the gateway.
     pub sealer: Sealer,
+    /// Legacy sessions that are over before their time.
+    pub ended: Ended,
     /// Where audit records go.
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.
@@ -197,20 +201,30 @@ async fn run(
     record.caller(request.caller());
     let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
     let request = pool::check(&gw.config, request)?; //                 ours: one gateway, one pool
-    let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
-    let request = match message {
-        parse::Read::Request(request) => *request,
-        parse::Read::Notification => return Ok(Answer::Accepted),
-        parse::Read::Response(replied) => {
-            session::answered(gw, *replied)?;
-            return Ok(Answer::Accepted);
-        }
-    };
+    match parse::read(&gw.config, request, record).await? {
+        //          JSON-RPC 2.0; MCP "Server Validation"
+        Read::Request(request) => serve(gw, *request, record, reporter).await,
+        Read::Notice(notice) => take_note(gw, *notice, record),
+    }
+}
+
+/// The rest of the way of a request.
+async fn serve(
+    gw: &Gateway,
+    request: Parsed,
+    record: &mut Record,
+    reporter: notices::Reporter,
+) -> Result<Answer, Refusal> {
     record.request(&request);
-    let request = session::resolve(request)?; //                        legacy: MCP "Session Management"; modern: none
-    let session = request.key();
+    let request = session::resolve(gw, request, record)?; //            legacy: MCP "Session Management"; modern: none
+    let session = request.id();
     match dispatch::route(gw, request).await? {
         dispatch::Route::Local(answer) => Ok(answer),
+        dispatch::Route::Initialize(request) => {
+            let version = answer::negotiated(&request.params)?;
+            let session = session::begin(gw, &request, version, record)?;
+            answer::initialize(gw, version, session)
+        }
         dispatch::Route::List(list) => {
             let visible = policy::visible(&gw.plugins, list).await?;
             record.listed(&visible);
@@ -220,7 +234,60 @@ async fn run(
             record.target(&intent);
             let permit = policy::permit(&gw.plugins, intent).await?;
             record.permitted();
-            adapter::run(gw, permit, session.as_ref(), reporter).await
+            adapter::run(gw, permit, session, reporter).await
         }
     }
+}
+
+/// The rest of the way of a message that gets no answer.
+fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer, Refusal> {
+    if let Said::Notification { method, .. } = &notice.said {
+        record.method(method);
+    }
+    // In the modern era there is nothing to do for any of them.
+    if notice.modern {
+        return Ok(Answer::Accepted);
+    }
+    let session = session::open(gw, &notice.head.headers, &notice.caller, record)?;
+    match notice.said {
+        Said::Response(response) => {
+            if let Some(session) = session {
+                gw.waiting.answered(session.id, response);
+            }
+        }
+        Said::Notification { .. } => {}
+    }
+    Ok(Answer::Accepted)
+}
+
+/// Serves one `DELETE /mcp`: a client of the legacy era ends its session.
+pub async fn end_session(gw: Arc<Gateway>, arrival: Arrival) -> Finished {
+    let Ok(mut record) = audit::open(&gw, &arrival) else {
+        return Finished {
+            outcome: Err(Refusal::Overloaded),
+            record: None,
+        };
+    };
+    record.method("DELETE");
+    let outcome = end(&gw, arrival, &mut record).await;
+    Finished {
+        outcome,
+        record: Some(Box::new(record)),
+    }
+}
+
+async fn end(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answer, Refusal> {
+    let request = origin::check(&gw.origins, arrival)?;
+    let request = version::check(&gw.config, request, record).await?;
+    // There are no sessions in the modern era (MCP 2026-07-28, "Earlier Streamable HTTP Revisions").
+    if request.header.is_some_and(ProtocolVersion::is_modern) {
+        return Err(Refusal::NotThisWay("POST, OPTIONS"));
+    }
+    let request = auth::authenticate(gw, request).await?;
+    record.caller(request.caller());
+    let request = base_scopes::check(&gw.config, request)?;
+    let request = pool::check(&gw.config, request)?;
+    let (arrival, _, caller) = request.into_inner().into_parts();
+    session::end(gw, &arrival.head, &caller, record)?;
+    Ok(Answer::Accepted)
 }

@@ -5,7 +5,7 @@ mod principal;
 mod scope;
 mod secret;
 
-pub use id::{BackendId, InvalidName, PluginName, RequestId};
+pub use id::{BackendId, InvalidName, PluginName, RequestId, SessionId};
 pub use principal::{Issuer, Principal, Subject};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use secret::{AccessToken, InvalidKey, Key256, Secret};

@@ -16,4 +16,5 @@ mod peers;
 mod plugins;
 mod prompts;
 mod scopes;
+mod sessions;
 mod tidy;

@@ -160,6 +160,42 @@ impl Client {
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ];
+        self.credential(&mut headers, extra);
+        self.send(Method::POST, "/mcp", &headers, body)
+            .await
+            .expect("a response")
+    }
+
+    /// `DELETE /mcp` with the client's credential: ends a session.
+    pub async fn delete(&self, extra: &[(&str, &str)]) -> Reply {
+        let mut headers = Vec::new();
+        self.credential(&mut headers, extra);
+        self.send(Method::DELETE, "/mcp", &headers, "")
+            .await
+            .expect("a response")
+    }
+
+    /// Begins a legacy session; returns its id.
+    pub async fn initialize(&self, version: &str) -> String {
+        let params = json!({
+            "protocolVersion": version,
+            "capabilities": {},
+            "clientInfo": { "name": "tests", "version": "1" },
+        });
+        let body = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
+        let reply = self.post(body.to_string(), &[]).await;
+        assert_eq!(reply.result()["protocolVersion"], version);
+        let id = reply.header("mcp-session-id").to_owned();
+        assert!(!id.is_empty(), "a session");
+        id
+    }
+
+    /// Adds the credential and these headers, which win over what was there.
+    fn credential<'a>(
+        &'a self,
+        headers: &mut Vec<(&'a str, &'a str)>,
+        extra: &[(&'a str, &'a str)],
+    ) {
         headers.extend(
             self.credential
                 .iter()
@@ -167,9 +203,6 @@ impl Client {
         );
         headers.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));
         headers.extend_from_slice(extra);
-        self.send(Method::POST, "/mcp", &headers, body)
-            .await
-            .expect("a response")
     }
 
     /// A legacy request.

@@ -51,6 +51,8 @@ pub enum Message {
     Notification {
         /// Its method.
         method: String,
+        /// Its parameters as they came: absent, or an object.
+        params: Option<Box<RawValue>>,
     },
     /// Answers a request of ours.
     Response(Response),
@@ -148,7 +150,7 @@ pub fn parse(body: &[u8]) -> Result<Message, BadMessage> {
         None => None,
     };
     let Some(id) = envelope.id else {
-        return Ok(Message::Notification { method });
+        return Ok(Message::Notification { method, params });
     };
     let id = parse_id(&id).ok_or_else(|| invalid("`id` must be a string or a number"))?;
     Ok(Message::Request(Request { id, method, params }))

@@ -11,7 +11,6 @@ use super::intent::{Action, Context, Intent};
 use super::notices::Reporter;
 use super::policy::Permit;
 use super::rounds::{self, NoAnswer, NotAsked, Questions};
-use super::session::SessionKey;
 use super::{Gateway, Refusal, Route, state};
 use crate::mcp::capabilities::Needed;
 use crate::plugin::model::{
@@ -19,6 +18,7 @@ use crate::plugin::model::{
     ToolCall,
 };
 use crate::plugin::{Adapter, Fault, OnBehalf};
+use crate::types::SessionId;
 use outcome::{Done, Outcome};
 
 /// Rounds of questions to a legacy client within one request.
@@ -28,7 +28,7 @@ const MAX_ROUNDS: usize = 16;
 pub(super) async fn run(
     gw: &Gateway,
     permit: Permit,
-    session: Option<&SessionKey>,
+    session: Option<SessionId>,
     reporter: Reporter,
 ) -> Result<Answer, Refusal> {
     let intent = permit.intent();
@@ -165,7 +165,7 @@ fn request_context(context: &Context, continuation: Option<Continuation>) -> Req
     RequestContext {
         meta: context.meta.for_backend(),
         client_capabilities: context.capabilities.to_json().to_string(),
-        client_info: context.client_info(),
+        client_info: context.client_info.clone(),
         log_level: context.log_level.map(|level| level.as_str().to_owned()),
         continuation,
     }

@@ -27,6 +27,13 @@ const DISCOVER_TTL_MS: u32 = 3_600_000;
 pub enum Answer {
     /// Nothing to say (a notification).
     Accepted,
+    /// The result of `initialize`, and the session that it begins.
+    Session {
+        /// The result, a JSON object.
+        result: Box<RawValue>,
+        /// The value of `Mcp-Session-Id`.
+        id: String,
+    },
     /// The `result` of a JSON-RPC response.
     Result {
         /// The result, a JSON object.
@@ -61,20 +68,33 @@ struct ListResult<'a> {
 const INSTRUCTIONS: &str = "Tools of several backends behind one gateway. A tool's name begins with the id of the \
                             backend that owns it; you see what your access token allows.";
 
-/// `initialize` (legacy): the client's version if it is served, else the newest legacy one.
-pub(super) fn initialize(gw: &Gateway, params: &Params) -> Result<Answer, Refusal> {
+/// The version that an `initialize` agrees on: the client's if it is served, else the newest
+/// legacy one.
+pub(super) fn negotiated(params: &Params) -> Result<ProtocolVersion, Refusal> {
     let asked = text(params.protocol_version.as_deref())
         .ok_or_else(|| Refusal::InvalidParams("`protocolVersion` must be a string".to_owned()))?;
     // Clients that ask for 2026-07-28 by `initialize` exist; they continue by the legacy rules.
-    let version = ProtocolVersion::parse(&asked)
+    Ok(ProtocolVersion::parse(&asked)
         .filter(|v| !v.is_modern())
-        .unwrap_or(ProtocolVersion::NEWEST_LEGACY);
-    result(&serde_json::json!({
+        .unwrap_or(ProtocolVersion::NEWEST_LEGACY))
+}
+
+/// `initialize` (legacy).
+pub(super) fn initialize(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    session: String,
+) -> Result<Answer, Refusal> {
+    let result = serde_json::value::to_raw_value(&serde_json::json!({
         "protocolVersion": version.as_str(),
         "capabilities": capabilities(),
         "serverInfo": server_info(gw),
         "instructions": INSTRUCTIONS,
-    }))
+    }));
+    Ok(Answer::Session {
+        result: result.map_err(|e| Refusal::Internal(e.to_string()))?,
+        id: session,
+    })
 }
 
 /// `server/discover` (modern).

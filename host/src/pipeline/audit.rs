@@ -19,7 +19,7 @@ use crate::audit::{Full, Place};
 use crate::catalog::Kind;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::version::ProtocolVersion;
-use crate::types::Secret;
+use crate::types::{Secret, SessionId};
 
 /// The record as exporters get it: one JSON object.
 #[derive(Debug, Default, Serialize)]
@@ -118,15 +118,30 @@ impl Record {
     }
 
     pub(super) fn request(&mut self, request: &Parsed) {
-        self.fields.method = Some(request.message.method.chars().take(128).collect());
+        self.method(&request.message.method);
         self.fields.params_hash = request
             .message
             .params
             .as_deref()
             .map(|p| self.hash(p.get().as_bytes()));
-        self.fields.protocol_version = Some(request.version.as_str());
+        self.served_by(request.version);
+    }
+
+    /// What was done, for what is no JSON-RPC request.
+    pub(super) fn method(&mut self, method: &str) {
+        self.fields.method = Some(method.chars().take(128).collect());
         self.fields.target_app = Some("gateway".to_owned());
-        self.version = Some(request.version);
+    }
+
+    /// The session it belongs to.
+    pub(super) fn session(&mut self, id: SessionId) {
+        self.fields.session_id = Some(id.to_string());
+    }
+
+    /// The version it is served by, when that is told by something else than the request.
+    pub(super) fn served_by(&mut self, version: ProtocolVersion) {
+        self.fields.protocol_version = Some(version.as_str());
+        self.version = Some(version);
     }
 
     pub(super) fn target(&mut self, intent: &Intent) {
@@ -151,7 +166,7 @@ impl Record {
     pub fn close(mut self, outcome: &Result<Answer, Refusal>, response_size: usize) {
         self.fields.response_size = response_size;
         self.fields.error_code = match outcome {
-            Ok(Answer::Accepted) => None,
+            Ok(Answer::Accepted | Answer::Session { .. }) => None,
             Ok(Answer::Result { error_code, .. }) => error_code.clone(),
             Err(refusal) => Some(refusal.code().to_owned()),
         };

@@ -19,6 +19,8 @@ const COLD_START: Duration = Duration::from_secs(10);
 pub(super) enum Route {
     /// Nothing more: here is the answer.
     Local(Answer),
+    /// Begin a session.
+    Initialize(Box<Parsed>),
     /// List what the caller may see.
     List(ListIntent),
     /// Use something, if the caller may.
@@ -30,7 +32,7 @@ pub(super) async fn route(gw: &Gateway, request: InSession) -> Result<Route, Ref
     let parsed = request.parsed();
     let (method, modern) = (parsed.message.method.clone(), parsed.version.is_modern());
     match (method.as_str(), modern) {
-        ("initialize", false) => Ok(Route::Local(answer::initialize(gw, &parsed.params)?)),
+        ("initialize", false) => Ok(Route::Initialize(Box::new(request.into_inner()))),
         ("ping", false) => Ok(Route::Local(answer::empty()?)),
         ("logging/setLevel", false) => set_level(gw, &request),
         ("server/discover", true) => Ok(Route::Local(answer::discover(gw)?)),
@@ -143,7 +145,7 @@ fn set_level(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
     let level = level.as_deref().and_then(LogLevel::parse).ok_or_else(|| {
         Refusal::InvalidParams("`level` must be a log level, `debug` to `emergency`".to_owned())
     })?;
-    if let Some(session) = request.key() {
+    if let Some(session) = request.id() {
         gw.levels.set(session, level);
     }
     Ok(Route::Local(answer::empty()?))
@@ -155,7 +157,7 @@ fn using(
     entry: Arc<Entry>,
     action: Action,
 ) -> Result<Route, Refusal> {
-    let level = request.key().and_then(|key| gw.levels.of(&key));
+    let level = request.id().and_then(|id| gw.levels.of(id));
     let (asker, context) = intent::context(request, level)?;
     Ok(Route::Use(Intent {
         asker,

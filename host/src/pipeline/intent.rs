@@ -85,18 +85,12 @@ impl Action {
 pub(super) struct Context {
     pub(super) meta: Meta,
     pub(super) capabilities: ClientCapabilities,
+    /// Who the client says it is: MCP `Implementation`, a JSON object.
+    pub(super) client_info: Option<String>,
     /// Least severe message that the client wants.
     pub(super) log_level: Option<LogLevel>,
     /// Answers to what the gateway asked for before.
     pub(super) answers: Option<Answers>,
-}
-
-impl Context {
-    /// `clientInfo`, where the client tells it in each request.
-    pub(super) fn client_info(&self) -> Option<String> {
-        let info = self.meta.0.get(META_CLIENT_INFO)?;
-        info.get().starts_with('{').then(|| info.get().to_owned())
-    }
 }
 
 /// What a client repeats a request with (MCP 2026-07-28, Multi Round-Trip Requests).
@@ -143,7 +137,7 @@ pub(super) fn context(
     request: InSession,
     level: Option<LogLevel>,
 ) -> Result<(Asker, Context), Refusal> {
-    let declared = request.capabilities();
+    let (declared, told) = (request.capabilities(), request.client_info());
     let Parsed {
         id,
         caller,
@@ -153,16 +147,17 @@ pub(super) fn context(
         ..
     } = request.into_inner();
     let modern = version.is_modern();
-    let (capabilities, log_level, answers) = if modern {
+    let (capabilities, client_info, log_level, answers) = if modern {
         let declared = meta.0.get(META_CLIENT_CAPABILITIES);
         (
             ClientCapabilities::parse(declared.map(|raw| &**raw)),
+            object(&meta, META_CLIENT_INFO),
             asked_level(&meta)?,
             answers(params.request_state, params.input_responses)?,
         )
     } else {
         // A legacy server may choose what it sends until it is told (MCP 2025-11-25, "Logging").
-        (declared, Some(level.unwrap_or(LogLevel::Info)), None)
+        (declared, told, Some(level.unwrap_or(LogLevel::Info)), None)
     };
     let asker = Asker {
         id,
@@ -172,10 +167,17 @@ pub(super) fn context(
     let context = Context {
         meta,
         capabilities,
+        client_info,
         log_level,
         answers,
     };
     Ok((asker, context))
+}
+
+/// A member of `_meta` that is an object.
+fn object(meta: &Meta, key: &str) -> Option<String> {
+    let raw = meta.0.get(key)?;
+    raw.get().starts_with('{').then(|| raw.get().to_owned())
 }
 
 /// The level that a modern request asks for.

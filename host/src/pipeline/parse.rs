@@ -1,7 +1,10 @@
 //! Reads the body: bounded, in time, one JSON-RPC message, and by the rules of its era.
+//!
+//! Notifications and responses are read, too; nothing of theirs is checked that nobody would be told.
 
 use http::HeaderMap;
 use http::request::Parts;
+use serde_json::value::RawValue;
 
 use super::auth::Caller;
 use super::pool::InPool;
@@ -26,21 +29,32 @@ pub(super) struct Parsed {
     pub(super) meta: Meta,
 }
 
+/// A notification or a response: it gets no answer.
+pub(super) struct Notice {
+    pub(super) head: Parts,
+    pub(super) caller: Caller,
+    /// Whether it claims the modern era.
+    pub(super) modern: bool,
+    pub(super) said: Said,
+}
+
+/// What a message without an answer says.
+pub(super) enum Said {
+    /// Something has happened.
+    Notification {
+        method: String,
+        params: Option<Box<RawValue>>,
+    },
+    /// The answer to a request of ours (legacy era).
+    Response(jsonrpc::Response),
+}
+
 /// What a client has sent.
 pub(super) enum Read {
     /// A request.
     Request(Box<Parsed>),
-    /// A response to a request of ours (legacy era).
-    Response(Box<Replied>),
-    /// A notification.
-    Notification,
-}
-
-/// A known caller's response to a request of ours.
-pub(super) struct Replied {
-    pub(super) head: Parts,
-    pub(super) caller: Caller,
-    pub(super) response: jsonrpc::Response,
+    /// Anything else.
+    Notice(Box<Notice>),
 }
 
 /// Reads the message.
@@ -55,31 +69,59 @@ pub(super) async fn read(
     }
     let body = body::read(config, arrival.body).await?;
     let message = match jsonrpc::parse(&body) {
-        Ok(jsonrpc::Message::Request(message)) => message,
-        Ok(jsonrpc::Message::Notification { .. }) => return Ok(Read::Notification),
-        Ok(jsonrpc::Message::Response(response)) => {
-            return Ok(Read::Response(Box::new(Replied {
-                head: arrival.head,
-                caller,
-                response,
-            })));
-        }
+        Ok(message) => message,
         Err(BadMessage::NotJson(error)) => return Err(Refusal::NotJson(error.to_string())),
         Err(BadMessage::Invalid(what)) => return Err(Refusal::InvalidMessage(what)),
     };
+    let head = arrival.head;
+    let said = match message {
+        jsonrpc::Message::Request(message) => {
+            let parsed = check(arrival.id, head, header, caller, message, record)?;
+            return Ok(Read::Request(Box::new(parsed)));
+        }
+        jsonrpc::Message::Notification { method, params } => Said::Notification { method, params },
+        jsonrpc::Message::Response(response) => Said::Response(response),
+    };
+    Ok(Read::Notice(Box::new(Notice {
+        modern: header.is_some_and(ProtocolVersion::is_modern) || said.claims_modern(),
+        head,
+        caller,
+        said,
+    })))
+}
+
+impl Said {
+    fn claims_modern(&self) -> bool {
+        let Self::Notification { params, .. } = self else {
+            return false;
+        };
+        let meta = Params::parse(params.as_deref()).and_then(|params| params.meta());
+        meta.is_ok_and(|meta| meta.0.contains_key(META_PROTOCOL_VERSION))
+    }
+}
+
+/// Checks a request by the rules of its era.
+fn check(
+    id: RequestId,
+    head: Parts,
+    header: Option<ProtocolVersion>,
+    caller: Caller,
+    message: jsonrpc::Request,
+    record: &mut Record,
+) -> Result<Parsed, Refusal> {
     record.answering(&message.id);
     let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;
     let meta = params.meta().map_err(Refusal::InvalidParams)?;
-    let version = era(&arrival.head.headers, header, &message, &params, &meta)?;
-    Ok(Read::Request(Box::new(Parsed {
-        id: arrival.id,
-        head: arrival.head,
+    let version = era(&head.headers, header, &message, &params, &meta)?;
+    Ok(Parsed {
+        id,
+        head,
         caller,
         version,
         message,
         params,
         meta,
-    })))
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -64,6 +64,12 @@ pub enum Refusal {
     /// A session id that this gateway did not give out.
     #[error("session not found; initialize again")]
     UnknownSession,
+    /// A request about a session that names none.
+    #[error("the header Mcp-Session-Id is required")]
+    SessionRequired,
+    /// The HTTP method is not for this request; carries those that are.
+    #[error("expected {0}")]
+    NotThisWay(&'static str),
     /// No such method.
     #[error("method not found: {0}")]
     UnknownMethod(String),
@@ -152,6 +158,8 @@ impl Refusal {
             Self::NotJson(_) => "parse_error",
             Self::InvalidMessage(_) => "invalid_request",
             Self::UnknownSession => "unknown_session",
+            Self::SessionRequired => "session_required",
+            Self::NotThisWay(_) => "method_not_allowed",
             Self::UnknownMethod(_) => "method_not_found",
             Self::InvalidParams(_) => "invalid_params",
             Self::UnknownTool(_) => "unknown_tool",

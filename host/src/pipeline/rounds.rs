@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 
 use super::intent::Context;
 use super::notices::Reporter;
-use super::session::SessionKey;
 use crate::mcp::capabilities::Needed;
 use crate::mcp::jsonrpc::{Id, Response};
 use crate::mcp::version::ProtocolVersion;
+use crate::types::SessionId;
 
 /// Longest wait for a person at the client.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -91,35 +91,32 @@ impl Questions {
 
 /// Requests to legacy clients that wait for their answers.
 #[derive(Default)]
-pub struct Waiting(Mutex<HashMap<(SessionKey, String), oneshot::Sender<Reply>>>);
+pub struct Waiting(Mutex<HashMap<(SessionId, String), oneshot::Sender<Reply>>>);
 
 type Reply = Result<Box<RawValue>, Box<RawValue>>;
 
 /// One request that waits. Dropped, it waits no longer.
 struct Question<'a> {
     waiting: &'a Waiting,
-    key: (SessionKey, String),
+    key: (SessionId, String),
     reply: oneshot::Receiver<Reply>,
 }
 
 impl Waiting {
     /// Hands an answer to the request that waits for it. One that comes too late, or twice, or
     /// from another session finds nobody.
-    pub(super) fn answered(&self, session: &SessionKey, response: Response) {
+    pub(super) fn answered(&self, session: SessionId, response: Response) {
         let Id::Text(id) = response.id else { return };
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asker) = waiting.remove(&(SessionKey::clone(session), id)) {
+        if let Some(asker) = waiting.remove(&(session, id)) {
             // Who asked may have gone.
             drop(asker.send(response.outcome));
         }
     }
 
-    fn open(&self, session: &SessionKey) -> Question<'_> {
+    fn open(&self, session: SessionId) -> Question<'_> {
         let (sender, reply) = oneshot::channel();
-        let key = (
-            SessionKey::clone(session),
-            format!("gateway-{}", uuid::Uuid::now_v7()),
-        );
+        let key = (session, format!("gateway-{}", uuid::Uuid::now_v7()));
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.insert(key.clone(), sender);
         Question {
@@ -145,7 +142,7 @@ impl Drop for Question<'_> {
 pub(super) async fn ask(
     waiting: &Waiting,
     reporter: &Reporter,
-    session: Option<&SessionKey>,
+    session: Option<SessionId>,
     version: ProtocolVersion,
     questions: Questions,
 ) -> Result<String, NoAnswer> {

@@ -1,94 +1,243 @@
 //! Which session does a request belong to?
 //!
-//! Modern requests have none, and a stray `Mcp-Session-Id` is ignored (MCP 2026-07-28, Streamable
-//! HTTP). In the legacy era a server *may* give out session ids (MCP 2025-11-25, Streamable HTTP,
-//! "Session Management"); this version gives out none, so any that comes is from elsewhere.
+//! Legacy era only (MCP 2025-11-25, Streamable HTTP, "Session Management"); modern requests have
+//! none, and a stray `Mcp-Session-Id` is ignored. `initialize` gives out the id. It carries the
+//! session itself, sealed: a restart or another instance loses no client. It belongs to issuer and
+//! subject and not to one token, so that a refreshed token does not end it.
+//!
+//! Legacy requests without an id are served: the specification lets a server insist, and clients
+//! that keep no state between two requests would lose by it.
 
+mod ended;
+mod levels;
+
+use http::HeaderMap;
 use http::request::Parts;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tracing::debug;
 
 use super::auth::Caller;
-use super::parse::{Parsed, Replied};
-use super::{Gateway, Refusal};
+use super::parse::Parsed;
+use super::version::{self, single};
+use super::{Gateway, Record, Refusal};
 use crate::mcp::capabilities::ClientCapabilities;
-use crate::mcp::log_level::LogLevel;
+use crate::mcp::version::ProtocolVersion;
+use crate::seal::Purpose;
+use crate::types::{Principal, SessionId};
+
+pub use ended::Ended;
+pub use levels::Levels;
 
 /// Name of the header.
-const HEADER: &str = "mcp-session-id";
+pub(super) const HEADER: &str = "mcp-session-id";
+/// Longest name and version of a client that is kept.
+const MAX_CLIENT_INFO: usize = 64;
 
-/// What stands for a session inside the gateway.
-pub(super) type SessionKey = std::sync::Arc<str>;
+/// What was agreed on by `initialize`.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    /// Its name in audit and log.
+    pub(super) id: SessionId,
+    /// The version that was agreed on.
+    pub(super) version: ProtocolVersion,
+    /// What the client can be asked for.
+    pub(super) capabilities: ClientCapabilities,
+    /// Who the client says it is.
+    pub(super) client: Option<ClientInfo>,
+}
+
+/// MCP `Implementation`, as much of it as is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ClientInfo {
+    name: String,
+    version: String,
+}
 
 /// A request whose session, or freedom from one, is settled.
-pub(super) struct InSession(Parsed);
+pub(super) struct InSession {
+    request: Parsed,
+    session: Option<Session>,
+}
 
 impl InSession {
     pub(super) fn parsed(&self) -> &Parsed {
-        &self.0
+        &self.request
     }
 
     /// What the client of this session can be asked for.
     pub(super) fn capabilities(&self) -> ClientCapabilities {
-        ClientCapabilities::default()
+        self.session
+            .as_ref()
+            .map(|session| session.capabilities)
+            .unwrap_or_default()
     }
 
-    /// Tells this session from every other, without being its id.
-    pub(super) fn key(&self) -> Option<SessionKey> {
-        None
+    /// Who the client of this session says it is: MCP `Implementation`.
+    pub(super) fn client_info(&self) -> Option<String> {
+        let client = self.session.as_ref()?.client.as_ref()?;
+        serde_json::to_string(client).ok()
+    }
+
+    /// Tells this session from every other. `None`: there is none.
+    pub(super) fn id(&self) -> Option<SessionId> {
+        self.session.as_ref().map(|session| session.id)
     }
 
     pub(super) fn into_inner(self) -> Parsed {
-        self.0
+        self.request
     }
 }
 
-/// Which log messages legacy clients want (MCP 2025-11-25, "Logging"), by session. Kept while a
-/// session is used, and not longer than a day.
-pub struct Levels(moka::sync::Cache<SessionKey, LogLevel>);
-
-impl Default for Levels {
-    fn default() -> Self {
-        let day = std::time::Duration::from_secs(24 * 3600);
-        Self(
-            moka::sync::Cache::builder()
-                .max_capacity(100_000)
-                .time_to_idle(day)
-                .build(),
-        )
-    }
-}
-
-impl Levels {
-    pub(super) fn set(&self, session: SessionKey, level: LogLevel) {
-        self.0.insert(session, level);
-    }
-
-    pub(super) fn of(&self, session: &SessionKey) -> Option<LogLevel> {
-        self.0.get(session)
-    }
-}
-
-/// Hands a client's answer to the request that waits for it.
-pub(super) fn answered(gw: &Gateway, replied: Replied) -> Result<(), Refusal> {
-    if let Some(session) = key_of(&replied.head, &replied.caller)? {
-        gw.waiting.answered(&session, replied.response);
-    }
-    Ok(())
-}
-
-/// The session that a header names, if it is this caller's.
-fn key_of(head: &Parts, _: &Caller) -> Result<Option<SessionKey>, Refusal> {
-    if head.headers.contains_key(HEADER) {
-        return Err(Refusal::UnknownSession);
-    }
-    Ok(None)
-}
+/// What travels inside the seal.
+type Sealed = (SessionId, String, ClientCapabilities, Option<ClientInfo>);
 
 /// Settles the session of a request.
-pub(super) fn resolve(request: Parsed) -> Result<InSession, Refusal> {
+pub(super) fn resolve(
+    gw: &Gateway,
+    mut request: Parsed,
+    record: &mut Record,
+) -> Result<InSession, Refusal> {
     let initializing = request.message.method == "initialize";
-    if !request.version.is_modern() && !initializing && request.head.headers.contains_key(HEADER) {
-        // 404 makes a client begin a new session, which is what it needs.
-        return Err(Refusal::UnknownSession);
+    if request.version.is_modern() || initializing {
+        return Ok(InSession {
+            request,
+            session: None,
+        });
     }
-    Ok(InSession(request))
+    let session = open(gw, &request.head.headers, &request.caller, record)?;
+    if let Some(session) = &session
+        && !request.head.headers.contains_key(version::HEADER)
+    {
+        request.version = session.version;
+        record.served_by(session.version);
+    }
+    Ok(InSession { request, session })
+}
+
+/// Opens the session that a header names. `None`: it names none.
+pub(super) fn open(
+    gw: &Gateway,
+    headers: &HeaderMap,
+    caller: &Caller,
+    record: &mut Record,
+) -> Result<Option<Session>, Refusal> {
+    if !headers.contains_key(HEADER) {
+        return Ok(None);
+    }
+    // 404 makes a client begin a new session, which is what it needs whatever is wrong here.
+    let text = single(headers, HEADER).ok().flatten();
+    let session = text.and_then(|text| unseal(gw, caller.principal(), &text));
+    let session = session.filter(|session| !gw.ended.contains(session.id));
+    let session = session.ok_or(Refusal::UnknownSession)?;
+    record.session(session.id);
+    Ok(Some(session))
+}
+
+/// Begins a session: what the client is given to hold.
+pub(super) fn begin(
+    gw: &Gateway,
+    request: &Parsed,
+    version: ProtocolVersion,
+    record: &mut Record,
+) -> Result<String, Refusal> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        capabilities: Option<Box<RawValue>>,
+        client_info: Option<Box<RawValue>>,
+    }
+    let params = request.message.params.as_deref();
+    let told: Told = params
+        .and_then(|params| serde_json::from_str(params.get()).ok())
+        .unwrap_or_default();
+    let session = Session {
+        id: SessionId::new(),
+        version,
+        capabilities: ClientCapabilities::parse(told.capabilities.as_deref()),
+        client: told.client_info.as_deref().and_then(ClientInfo::parse),
+    };
+    record.session(session.id);
+    seal(gw, request.caller.principal(), session)
+}
+
+/// Ends a session of the caller: its id is unknown from here on.
+pub(super) fn end(
+    gw: &Gateway,
+    head: &Parts,
+    caller: &Caller,
+    record: &mut Record,
+) -> Result<Session, Refusal> {
+    let session = open(gw, &head.headers, caller, record)?.ok_or(Refusal::SessionRequired)?;
+    gw.ended.insert(session.id);
+    debug!(session.id = %session.id, "a session was ended by its client");
+    Ok(session)
+}
+
+fn seal(gw: &Gateway, principal: &Principal, session: Session) -> Result<String, Refusal> {
+    let internal = |why: String| Refusal::Internal(format!("cannot begin a session: {why}"));
+    let sealed: Sealed = (
+        session.id,
+        session.version.as_str().to_owned(),
+        session.capabilities,
+        session.client,
+    );
+    let payload = serde_json::to_vec(&sealed).map_err(|e| internal(e.to_string()))?;
+    gw.sealer
+        .seal(Purpose::Session, &binding(principal), &payload)
+        .map_err(|e| internal(e.to_string()))
+}
+
+fn unseal(gw: &Gateway, principal: &Principal, text: &str) -> Option<Session> {
+    let payload = gw
+        .sealer
+        .open(Purpose::Session, &binding(principal), text)
+        .ok()?;
+    let (id, version, capabilities, client): Sealed = serde_json::from_slice(&payload).ok()?;
+    Some(Session {
+        id,
+        version: ProtocolVersion::parse(&version)?,
+        capabilities,
+        client,
+    })
+}
+
+fn binding(principal: &Principal) -> [&[u8]; 2] {
+    let Principal {
+        issuer, subject, ..
+    } = principal;
+    [issuer.as_str().as_bytes(), subject.as_str().as_bytes()]
+}
+
+impl ClientInfo {
+    fn parse(raw: &RawValue) -> Option<Self> {
+        let told: Self = serde_json::from_str(raw.get()).ok()?;
+        let cut = |text: String| text.chars().take(MAX_CLIENT_INFO).collect();
+        Some(Self {
+            name: cut(told.name),
+            version: cut(told.version),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_client_name_and_version_are_kept_and_no_more() {
+        let parse = |text: &str| {
+            let raw = RawValue::from_string(text.to_owned()).expect("JSON");
+            ClientInfo::parse(&raw)
+        };
+        let told = r#"{"name":"t","version":"1","title":"T","icons":[{"src":"data:x"}]}"#;
+        let kept = parse(told).expect("an implementation");
+        assert_eq!((kept.name.as_str(), kept.version.as_str()), ("t", "1"));
+        let long = format!(r#"{{"name":"{}","version":"1"}}"#, "é".repeat(1_000));
+        let kept = parse(&long).expect("an implementation");
+        assert_eq!(kept.name.chars().count(), MAX_CLIENT_INFO);
+        for nothing in ["7", "{}", r#"{"name":7,"version":"1"}"#] {
+            assert_eq!(parse(nothing), None, "{nothing}");
+        }
+    }
 }

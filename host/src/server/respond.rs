@@ -51,6 +51,7 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
             StatusCode::FORBIDDEN,
             &json!({ "error": "forbidden_origin" }),
         ),
+        Err(Refusal::NotThisWay(allow)) => method_not_allowed(allow),
         outcome => {
             let told = message(config, record.as_deref(), outcome);
             let mut reply = with_body(told.status, told.body);
@@ -64,6 +65,11 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
                 reply
                     .headers_mut()
                     .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            if let Ok(Answer::Session { id, .. }) = outcome
+                && let Ok(id) = HeaderValue::from_str(id)
+            {
+                reply.headers_mut().insert("mcp-session-id", id);
             }
             reply
         }
@@ -119,18 +125,20 @@ struct Wire {
 fn message(config: &Config, record: Option<&Record>, outcome: &Result<Answer, Refusal>) -> Wire {
     let id = record.and_then(Record::id);
     match outcome {
-        Ok(Answer::Result { result, .. }) => match serde_json::to_vec(&Success {
-            jsonrpc: "2.0",
-            id,
-            result,
-        }) {
-            Ok(body) => Wire {
-                status: StatusCode::OK,
-                body,
-                challenge: None,
-            },
-            Err(error) => refused(config, id, None, &Refusal::Internal(error.to_string())),
-        },
+        Ok(Answer::Result { result, .. } | Answer::Session { result, .. }) => {
+            match serde_json::to_vec(&Success {
+                jsonrpc: "2.0",
+                id,
+                result,
+            }) {
+                Ok(body) => Wire {
+                    status: StatusCode::OK,
+                    body,
+                    challenge: None,
+                },
+                Err(error) => refused(config, id, None, &Refusal::Internal(error.to_string())),
+            }
+        }
         Ok(Answer::Accepted) => Wire {
             status: StatusCode::ACCEPTED,
             body: Vec::new(),
@@ -203,6 +211,9 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         Refusal::BodyBroken => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         Refusal::NotJson(_) => told(StatusCode::BAD_REQUEST, code::PARSE_ERROR),
         Refusal::InvalidMessage(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Refusal::SessionRequired => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        // Has no JSON-RPC form: nobody sent a JSON-RPC message.
+        Refusal::NotThisWay(_) => told(StatusCode::METHOD_NOT_ALLOWED, code::REFUSED),
         Refusal::UnknownSession => told(StatusCode::NOT_FOUND, code::SESSION_NOT_FOUND),
         // MCP 2026-07-28 wants 404; legacy clients take any other status than 200 for a broken server.
         Refusal::UnknownMethod(_) => told(

@@ -50,9 +50,12 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
             Served::Whole(finished) => respond::to_http(&gw.config, finished),
             Served::Stream(running) => respond::stream(Arc::clone(gw), running),
         },
+        Method::DELETE => respond::to_http(
+            &gw.config,
+            pipeline::end_session(Arc::clone(gw), arrival).await,
+        ),
         Method::OPTIONS => preflight(),
-        // Neither sessions nor server-initiated streams in this version (MCP allows 405 for both).
-        _ => respond::method_not_allowed("POST, OPTIONS"),
+        _ => respond::method_not_allowed("POST, DELETE, OPTIONS"),
     };
     if let Some(origin) = origin {
         let headers = reply.headers_mut();
