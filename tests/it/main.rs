@@ -15,6 +15,7 @@ mod oauth;
 mod peers;
 mod plugins;
 mod prompts;
+mod rounds;
 mod scopes;
 mod sessions;
 mod tidy;

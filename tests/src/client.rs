@@ -3,10 +3,12 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+
+use crate::Stream;
 
 /// The dev bypass token of every gateway under test.
 pub const DEV_TOKEN: &str = "dev-token-of-the-tests";
@@ -130,6 +132,22 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Reply> {
+        let stream = self.open(method, path, headers, body).await?;
+        Ok(Reply {
+            status: stream.status,
+            headers: stream.headers.clone(),
+            body: stream.rest().await?,
+        })
+    }
+
+    /// Sends exactly this, and leaves the response open.
+    pub async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Stream> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
@@ -138,13 +156,19 @@ impl Client {
         }
         let request = request.body(Full::new(body.into())).context("a request")?;
         let response = self.http.request(request).await.context("a response")?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.context("a body")?.to_bytes();
-        Ok(Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
+        Ok(Stream::new(response))
+    }
+
+    /// `POST /mcp` like [`post`](Self::post), with the response left open.
+    pub async fn post_open(&self, body: impl Into<Bytes>, extra: &[(&str, &str)]) -> Stream {
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        self.credential(&mut headers, extra);
+        self.open(Method::POST, "/mcp", &headers, body)
+            .await
+            .expect("a response")
     }
 
     /// `GET path`.
@@ -177,9 +201,14 @@ impl Client {
 
     /// Begins a legacy session; returns its id.
     pub async fn initialize(&self, version: &str) -> String {
+        self.initialize_as(version, json!({})).await
+    }
+
+    /// Begins a legacy session of a client with these capabilities; returns its id.
+    pub async fn initialize_as(&self, version: &str, capabilities: Value) -> String {
         let params = json!({
             "protocolVersion": version,
-            "capabilities": {},
+            "capabilities": capabilities,
             "clientInfo": { "name": "tests", "version": "1" },
         });
         let body = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 use cortex_plugin_sdk::prelude::*;
+use serde_json::value::RawValue;
 
 struct Mischief;
 
 type Deed = fn(&Target, &ToolCall) -> Reply;
 
 /// Every tool: its name, what it does, and the function that does it.
-const TOOLS: [(&str, &str, Deed); 13] = [
+const TOOLS: [(&str, &str, Deed); 15] = [
     ("ok", "Returns `fine`", ok),
     ("spin", "Loops without end", spin),
     ("leak", "Allocates without end", leak),
@@ -49,6 +50,16 @@ const TOOLS: [(&str, &str, Deed); 13] = [
         "progress",
         "Reports three steps, then returns",
         progress_in_steps,
+    ),
+    (
+        "ask",
+        "Asks the client `requests`, keeps `state`, then returns both; `again:` in front asks twice",
+        ask,
+    ),
+    (
+        "say",
+        "Writes two messages for the client, then returns",
+        say,
     ),
 ];
 
@@ -153,6 +164,26 @@ fn progress_in_steps(_: &Target, _: &ToolCall) -> Reply {
         progress::report(step, Some(3.0), Some(what));
     }
     Reply::text("done")
+}
+
+fn ask(_: &Target, call: &ToolCall) -> Reply {
+    let requests = call.arg::<Box<RawValue>>("requests").ok().flatten();
+    let requests = requests.map_or("{}".to_owned(), |raw| raw.get().to_owned());
+    let Some(continuation) = &call.context.continuation else {
+        let state = call.arg::<String>("state").ok().flatten();
+        return Reply::ask(requests, state.unwrap_or_default());
+    };
+    let state = String::from_utf8_lossy(&continuation.state);
+    match state.strip_prefix("again:") {
+        Some(rest) => Reply::ask(requests, rest),
+        None => Reply::text(format!("{state} {}", continuation.responses)),
+    }
+}
+
+fn say(_: &Target, call: &ToolCall) -> Reply {
+    client_log::write("debug", None, "1");
+    client_log::write("warning", Some("mischief"), r#"{"low":true}"#);
+    Reply::text(call.context.log_level.as_deref().unwrap_or("none"))
 }
 
 #[cfg(test)]
