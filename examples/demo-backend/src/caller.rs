@@ -1,8 +1,8 @@
 //! Who is calling. The bearer token decides; the `X-Cortex-*` headers only describe.
 //!
-//! A real backend verifies the user's JWT here (signature, issuer, audience, expiry) and
-//! takes subject and scopes from its claims. This one knows the gateway's development
-//! bypass only, where the bearer is a shared secret and the headers carry the rest.
+//! A user's bearer is an access token, which `token.rs` verifies, with subject and scopes in its
+//! claims. With the gateway's development bypass it is a shared secret instead, and the headers
+//! carry the rest.
 
 use std::fmt;
 
@@ -11,6 +11,7 @@ use hyper::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::token::Issuer;
 
 /// A token: compared without telling by the time it takes, never printed.
 #[derive(Clone)]
@@ -58,10 +59,11 @@ impl fmt::Debug for Secret {
 
 impl Caller {
     /// Tells from the request's headers who is calling.
-    pub(crate) fn identify(
+    pub(crate) async fn identify(
         headers: &HeaderMap,
         technical: &Secret,
         user: Option<&Secret>,
+        issuer: Option<&Issuer>,
     ) -> Result<Self, Failure> {
         let bearer = headers
             .get(AUTHORIZATION)
@@ -74,6 +76,8 @@ impl Caller {
             Ok(Self::Gateway)
         } else if user.is_some_and(|secret| secret.is(bearer)) {
             Ok(Self::User(User::from_headers(headers)))
+        } else if let Some(issuer) = issuer {
+            Ok(Self::User(issuer.verify(bearer).await?))
         } else {
             Err(Failure::TokenRefused("token not accepted"))
         }
@@ -117,7 +121,7 @@ impl User {
 mod tests {
     use super::*;
 
-    fn identify(authorization: &str) -> Result<Caller, Failure> {
+    async fn identify(authorization: &str) -> Result<Caller, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, authorization.parse().unwrap());
         headers.insert("x-cortex-scopes", " a  b ".parse().unwrap());
@@ -125,13 +129,15 @@ mod tests {
             &headers,
             &Secret::new("tech".into()),
             Some(&Secret::new("user".into())),
+            None,
         )
+        .await
     }
 
-    #[test]
-    fn the_bearer_decides() {
-        assert!(matches!(identify("Bearer tech"), Ok(Caller::Gateway)));
-        assert!(matches!(identify("bearer user"), Ok(Caller::User(_))));
+    #[tokio::test]
+    async fn the_bearer_decides() {
+        assert!(matches!(identify("Bearer tech").await, Ok(Caller::Gateway)));
+        assert!(matches!(identify("bearer user").await, Ok(Caller::User(_))));
         for refused in [
             "Bearer users",
             "Bearer use",
@@ -141,15 +147,15 @@ mod tests {
             "",
         ] {
             assert!(
-                matches!(identify(refused), Err(Failure::TokenRefused(_))),
+                matches!(identify(refused).await, Err(Failure::TokenRefused(_))),
                 "{refused}"
             );
         }
     }
 
-    #[test]
-    fn scopes_are_words() {
-        let Ok(Caller::User(user)) = identify("Bearer user") else {
+    #[tokio::test]
+    async fn scopes_are_words() {
+        let Ok(Caller::User(user)) = identify("Bearer user").await else {
             panic!("a user")
         };
         assert_eq!(user.scopes, ["a", "b"]);

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `server.rs` | HTTP: one path, bounded bodies, graceful stop |
 //! | `caller.rs` | who calls: the gateway itself, or it for a user |
+//! | `token.rs` | users' access tokens, against their issuer's keys |
 //! | `methods.rs` | method name and params in, JSON or [`Failure`] out |
 //! | `catalog.rs` | tools, prompts and resource templates as the gateway lists them |
 //! | `notes.rs` | the notes |
@@ -22,11 +23,13 @@ mod methods;
 mod notes;
 mod params;
 mod server;
+mod token;
 
 pub use caller::Secret;
 pub use failure::Failure;
 pub use methods::App;
 pub use server::serve;
+pub use token::Issuer;
 
 /// The one path of a contract backend.
 pub const PATH: &str = "/api/cortex/backend";

@@ -4,14 +4,17 @@
 //! | --- | --- |
 //! | `DEMO_PORT` | port on 127.0.0.1; 0, the default, picks a free one |
 //! | `CORTEX_TECHNICAL_TOKEN` | the gateway's token for catalog methods; required |
-//! | `DEMO_DEV_TOKEN` | accepted as a user's token; unset, no user gets in |
+//! | `DEMO_DEV_TOKEN` | accepted as a user's token |
+//! | `DEMO_OAUTH_ISSUER`, `DEMO_OAUTH_AUDIENCE` | accept that issuer's access tokens for that audience |
+//!
+//! With neither of them no user gets in.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use demo_backend::{App, Secret, serve};
+use demo_backend::{App, Issuer, Secret, serve};
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,9 +37,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     let technical = env("CORTEX_TECHNICAL_TOKEN")
         .ok_or("CORTEX_TECHNICAL_TOKEN is not set: expected the token that the gateway has")?;
+    let issuer = match (env("DEMO_OAUTH_ISSUER"), env("DEMO_OAUTH_AUDIENCE")) {
+        (Some(issuer), Some(audience)) => Some(Issuer::new(issuer, audience)),
+        (None, None) => None,
+        _ => return Err("DEMO_OAUTH_ISSUER and DEMO_OAUTH_AUDIENCE need each other".into()),
+    };
     let app = App::new(
         Secret::new(technical),
         env("DEMO_DEV_TOKEN").map(Secret::new),
+        issuer,
     );
 
     // Signals are watched before anyone can know that we listen.

@@ -12,6 +12,7 @@ use crate::clock::utc;
 use crate::failure::Failure;
 use crate::notes::{Note, Notes};
 use crate::params::{Params, number, optional_string, string, strings, whole_number};
+use crate::token::Issuer;
 
 /// Longest text of a note, in characters.
 const LONGEST_TEXT: usize = 4000;
@@ -21,27 +22,31 @@ const LONGEST_TEXT: usize = 4000;
 pub struct App {
     technical: Secret,
     user: Option<Secret>,
+    issuer: Option<Issuer>,
     notes: Mutex<Notes>,
 }
 
 impl App {
-    /// Takes the gateway's technical token, and the token that stands for a user.
-    pub fn new(technical: Secret, user: Option<Secret>) -> Self {
+    /// Takes the gateway's technical token, and what a user may come with: the token that stands
+    /// for one, or any of an issuer's.
+    pub fn new(technical: Secret, user: Option<Secret>, issuer: Option<Issuer>) -> Self {
         Self {
             technical,
             user,
+            issuer,
             notes: Mutex::new(Notes::new()),
         }
     }
 
     /// Answers one call: first who, then what, then whether they may.
-    pub(crate) fn answer(
+    pub(crate) async fn answer(
         &self,
         headers: &HeaderMap,
         method: &str,
         params: &Params,
     ) -> Result<Value, Failure> {
-        match Caller::identify(headers, &self.technical, self.user.as_ref())? {
+        let (user, issuer) = (self.user.as_ref(), self.issuer.as_ref());
+        match Caller::identify(headers, &self.technical, user, issuer).await? {
             Caller::Gateway => self.answer_gateway(method),
             Caller::User(user) => self.answer_user(&user, method, params),
         }
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_listed_tool_is_known_and_guarded() {
-        let app = App::new(Secret::new("t".into()), None);
+        let app = App::new(Secret::new("t".into()), None, None);
         let user = |scopes: &[&str]| User {
             sub: "u".into(),
             email: String::new(),

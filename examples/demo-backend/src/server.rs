@@ -108,7 +108,7 @@ async fn call(app: &App, request: Request<Incoming>) -> Result<Value, Failure> {
     };
     let method = body.get("method").and_then(Value::as_str);
     let method = method.ok_or(Failure::BadRequest("`method` is not a string"))?;
-    app.answer(&head.headers, method, &params)
+    app.answer(&head.headers, method, &params).await
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {

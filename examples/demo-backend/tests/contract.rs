@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use demo_backend::{App, PATH, Secret, serve};
+use cortex_test_issuer::{Alg, FakeIssuer, Key, now};
+use demo_backend::{App, Issuer, PATH, Secret, serve};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,11 +24,16 @@ struct Backend {
 
 impl Backend {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    async fn start_with(issuer: Option<Issuer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = App::new(
             Secret::new("technical".into()),
             Some(Secret::new("user".into())),
+            issuer,
         );
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, Arc::new(app), async {
@@ -140,6 +146,58 @@ async fn who_is_unknown_gets_401() {
         assert!(body["error"].is_string());
     }
     assert_eq!(backend.user("", READ, "list_tools", json!({})).await.0, 401);
+}
+
+#[tokio::test]
+async fn an_access_token_says_who_the_user_is_and_the_headers_do_not() {
+    let (ours, theirs) = (
+        Key::generate(Alg::EdDsa, "ours"),
+        Key::generate(Alg::EdDsa, "theirs"),
+    );
+    let issuer = FakeIssuer::start(&[&ours]).await;
+    let audience = "http://127.0.0.1:3213/mcp";
+    let trusted = Issuer::new(issuer.url(), audience.to_owned());
+    let backend = Backend::start_with(Some(trusted)).await;
+    let call = async |token: &str| {
+        let headers = format!(
+            "Authorization: Bearer {token}\r\nX-Cortex-User-Id: mallory\r\nX-Cortex-Scopes: {WRITE}\r\n"
+        );
+        backend
+            .post(&headers, r#"{"method":"echo","params":{}}"#)
+            .await
+    };
+
+    let mut good = issuer.claims();
+    good["aud"] = json!(audience);
+    good["scope"] = json!(READ);
+    good["metadata"] = json!({"role": "admin"});
+    let (status, body) = call(&ours.token(&good)).await;
+    let caller = json!({"sub": "user-1", "role": "admin", "scopes": [READ]});
+    assert_eq!((status, &body["caller"]), (200, &caller), "{body}");
+
+    for (claim, value) in [
+        ("iss", json!("http://127.0.0.1:1")),
+        ("aud", json!("http://127.0.0.1:4213/mcp")),
+        ("exp", json!(now() - 3600)),
+        ("nbf", json!(now() + 3600)),
+        ("sub", json!("")),
+    ] {
+        let mut bad = good.clone();
+        bad[claim] = value;
+        assert_eq!(call(&ours.token(&bad)).await.0, 401, "{claim}");
+    }
+    let good_text = good.to_string();
+    for header in [
+        json!({"alg": "EdDSA", "kid": "ours", "typ": "JWT"}),
+        json!({"alg": "EdDSA", "kid": "ours"}),
+        json!({"alg": "none", "kid": "ours", "typ": "at+jwt"}),
+        json!({"alg": "EdDSA", "kid": "nobody's", "typ": "at+jwt"}),
+    ] {
+        let token = ours.sign(&header.to_string(), &good_text);
+        assert_eq!(call(&token).await.0, 401, "{header}");
+    }
+    let forged = theirs.sign(&ours.header().to_string(), &good_text);
+    assert_eq!(call(&forged).await.0, 401);
 }
 
 #[tokio::test]

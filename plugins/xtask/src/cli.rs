@@ -9,6 +9,9 @@ pub const USAGE: &str = "\
 cargo xtask <task>
 
   demo [--port N] [--release]        build everything, start a gateway and a backend, make a call
+  demo --oauth [--port N] [--release]
+                                     the same with a development authorization server, so that
+                                     MCP clients log in by themselves; needs npm
   components [PACKAGE…] [--out DIR]  build plugins to components; all default ones into
                                      target/components unless told otherwise
   test [-- ARGS…]                    build what the tests need, then `cargo test --workspace ARGS…`
@@ -37,6 +40,8 @@ pub enum Task {
         port: u16,
         /// Build with optimisations.
         release: bool,
+        /// Log in by OAuth, at a development authorization server.
+        oauth: bool,
     },
     /// Run all tests.
     Test {
@@ -90,10 +95,11 @@ fn parse_components(mut args: impl Iterator<Item = String>) -> Result<Task> {
 }
 
 fn parse_demo(mut args: impl Iterator<Item = String>) -> Result<Task> {
-    let (mut port, mut release) = (DEMO_PORT, false);
+    let (mut port, mut release, mut oauth) = (DEMO_PORT, false, false);
     while let Some(word) = args.next() {
         match word.as_str() {
             "--release" => release = true,
+            "--oauth" => oauth = true,
             "--port" => {
                 let value = value_of("--port", args.next())?;
                 port = value.parse().map_err(|_| {
@@ -103,7 +109,11 @@ fn parse_demo(mut args: impl Iterator<Item = String>) -> Result<Task> {
             word => return Err(unknown(word)),
         }
     }
-    Ok(Task::Demo { port, release })
+    Ok(Task::Demo {
+        port,
+        release,
+        oauth,
+    })
 }
 
 /// The words for another program; a leading `--` is ours, the rest is not looked at.
@@ -162,13 +172,15 @@ mod tests {
             Task::Demo {
                 port: 3213,
                 release: false,
+                oauth: false,
             },
         );
         check(
-            "demo --release --port 4213",
+            "demo --release --port 4213 --oauth",
             Task::Demo {
                 port: 4213,
                 release: true,
+                oauth: true,
             },
         );
         check(

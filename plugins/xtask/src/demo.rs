@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a gateway and a backend to try, from nothing but Rust.
 
 pub mod calls;
+pub mod oauth;
 pub mod services;
 
 use std::collections::hash_map::RandomState;
@@ -16,16 +17,19 @@ use std::time::{Duration, Instant};
 use crate::components::{self, Show};
 use crate::error::{Error, Result};
 use crate::{binaries, http, interrupt, workspace};
+use calls::Credential;
+use oauth::AuthServer;
 use services::Service;
 
 /// The header value that stands for a signed-in user. Good on loopback only, and only for
 /// the scopes of the demo's backend; so it may be as simple as the commands we print.
 const DEV_TOKEN: &str = "demo";
 
-/// `cargo xtask demo`.
-pub fn task(port: u16, release: bool) -> Result<()> {
+/// `cargo xtask demo`, with `--oauth` or without.
+pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
     // Before the long build, not after it.
-    let gateway_address = free_address(port)?;
+    let address = free_address(port)?;
+    let installed = oauth.then(oauth::install).transpose()?;
     let folder = workspace::target_dir().join("demo");
     let plugins = folder.join("plugins.d");
     components::build_showing(&components::DEFAULT, &plugins, Show::Progress)?;
@@ -43,17 +47,34 @@ pub fn task(port: u16, release: bool) -> Result<()> {
     };
 
     let technical = random_token();
-    let mut backend = start_backend(backend, &technical, &folder)?;
+    let mut auth = installed
+        .map(|installed| AuthServer::start(&installed, &calls::url(address), &folder))
+        .transpose()?;
+    let mut backend = start_backend(backend, &technical, auth.as_ref(), address, &folder)?;
     let backend_url = backend_url(&mut backend)?;
-    let mut gateway = start_gateway(gateway, gateway_address, &backend_url, &technical, &folder)?;
-    wait_until_ready(&mut gateway, gateway_address)?;
-    let answer = calls::echo(gateway_address, DEV_TOKEN)
+    let mut gateway = start_gateway(
+        gateway,
+        address,
+        &backend_url,
+        &technical,
+        auth.as_ref(),
+        &folder,
+    )?;
+    wait_until_ready(&mut gateway, address)?;
+    let credential = match &mut auth {
+        Some(auth) => auth.token()?,
+        None => Credential::Dev(DEV_TOKEN.to_owned()),
+    };
+    let answer = calls::echo(address, &credential)
         .map_err(|error| gateway.explain(&format!("`demo_echo` was not answered: {error}")))?;
-    println!(
-        "{}",
-        calls::introduction(gateway_address, DEV_TOKEN, &answer, &plugins, &folder)
-    );
-    let outcome = watch(&mut [&mut gateway, &mut backend]);
+    let introduction = match &auth {
+        Some(auth) => auth.introduction(address, &answer, &plugins, &folder),
+        None => calls::introduction(address, &credential, &answer, &plugins, &folder),
+    };
+    println!("{introduction}");
+    let mut services = vec![&mut gateway, &mut backend];
+    services.extend(auth.as_mut().map(AuthServer::service));
+    let outcome = watch(&mut services);
     if outcome.is_ok() {
         println!("stopped");
     }
@@ -94,12 +115,23 @@ fn other_port(port: u16) -> u16 {
     port.checked_add(1000).unwrap_or(4213).max(1024)
 }
 
-fn start_backend(program: &Path, technical: &str, folder: &Path) -> Result<Service> {
+fn start_backend(
+    program: &Path,
+    technical: &str,
+    auth: Option<&AuthServer>,
+    gateway: SocketAddr,
+    folder: &Path,
+) -> Result<Service> {
     let mut command = clean(program);
     command
         .env("DEMO_PORT", "0")
-        .env("DEMO_DEV_TOKEN", DEV_TOKEN)
         .env("CORTEX_TECHNICAL_TOKEN", technical);
+    match auth {
+        Some(auth) => command
+            .env("DEMO_OAUTH_ISSUER", auth.issuer())
+            .env("DEMO_OAUTH_AUDIENCE", calls::url(gateway)),
+        None => command.env("DEMO_DEV_TOKEN", DEV_TOKEN),
+    };
     Service::start("demo-backend", &mut command, folder)
 }
 
@@ -117,6 +149,7 @@ fn start_gateway(
     address: SocketAddr,
     backend_url: &str,
     technical: &str,
+    auth: Option<&AuthServer>,
     folder: &Path,
 ) -> Result<Service> {
     let data = folder.join("data");
@@ -129,19 +162,26 @@ fn start_gateway(
         .env("CORTEX_BACKENDS", "demo")
         .env("CORTEX_BACKEND_DEMO_URL", backend_url)
         .env("CORTEX_TECHNICAL_TOKEN", technical)
-        .env("CORTEX_DEV_BYPASS_TOKEN", DEV_TOKEN)
-        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:demo:read mcp:demo:write")
         .env("CORTEX_PLUGIN_DIR", folder.join("plugins.d"))
         .env("CORTEX_DATA_DIR", data);
+    match auth {
+        Some(auth) => auth.configure(&mut command),
+        None => {
+            command
+                .env("CORTEX_DEV_BYPASS_TOKEN", DEV_TOKEN)
+                .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:demo:read mcp:demo:write");
+        }
+    }
     Service::start("cortex-gateway", &mut command, folder)
 }
 
-/// A command that does not inherit settings of another gateway.
+/// A command that does not inherit settings of another gateway or authorization server.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CORTEX_") || text.starts_with("OAUTH_") || text == "PORT" {
+        let ours = ["CORTEX_", "OAUTH_", "DEV_AUTH_", "DEMO_"];
+        if ours.iter().any(|prefix| text.starts_with(prefix)) || text == "PORT" {
             command.env_remove(&name);
         }
     }

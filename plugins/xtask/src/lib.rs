@@ -8,7 +8,7 @@
 //! | [`wasm_target`] | gets the target wasm32-wasip2, by `wasm-target.sh` where it must |
 //! | [`components`] | packages → `<name>.wasm` |
 //! | [`binaries`] | executables of this machine |
-//! | [`demo`] | a gateway and a backend to try, in [`demo::services`], [`demo::calls`] and [`http`] |
+//! | [`demo`] | a gateway and a backend to try, in [`demo::services`], [`demo::calls`] and [`http`]; [`demo::oauth`] adds an authorization server |
 //! | [`checks`] | tests, lints, benchmark, and the peers that tests talk to |
 //! | [`process`], [`interrupt`] | running programs, and stopping them |
 //! | [`workspace`], [`messages`], [`error`] | where things are, what cargo says, what went wrong |
@@ -34,7 +34,11 @@ pub fn run(task: Task) -> Result<()> {
     interrupt::watch()?;
     match task {
         Task::Components { packages, out } => components::task(&packages, out.as_deref()),
-        Task::Demo { port, release } => demo::task(port, release),
+        Task::Demo {
+            port,
+            release,
+            oauth,
+        } => demo::task(port, release, oauth),
         Task::Test { args } => checks::test(&args),
         Task::Bench { args } => checks::bench(&args),
         Task::Lint => checks::lint(),

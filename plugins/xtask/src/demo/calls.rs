@@ -13,6 +13,15 @@ use crate::{http, messages};
 /// The revision that these calls are written in.
 const REVISION: &str = "2026-07-28";
 
+/// What says who is calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The gateway's dev bypass.
+    Dev(String),
+    /// An access token.
+    Bearer(String),
+}
+
 /// One request, ready to be sent or printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Call {
@@ -26,8 +35,8 @@ pub fn url(address: SocketAddr) -> String {
 }
 
 /// Calls the tool `demo_echo` and returns the text that it answers.
-pub fn echo(address: SocketAddr, token: &str) -> Result<String> {
-    let call = Call::tool(token, "demo_echo", r#"{"message":"hello"}"#);
+pub fn echo(address: SocketAddr, credential: &Credential) -> Result<String> {
+    let call = Call::tool(credential, "demo_echo", r#"{"message":"hello"}"#);
     let headers: Vec<(&str, &str)> = call
         .headers
         .iter()
@@ -55,15 +64,16 @@ pub fn echo(address: SocketAddr, token: &str) -> Result<String> {
 /// What the user is told once everything runs.
 pub fn introduction(
     address: SocketAddr,
-    token: &str,
+    credential: &Credential,
     answer: &str,
     plugins: &Path,
     logs: &Path,
 ) -> String {
     let url = url(address);
-    let list = Call::new(token, "tools/list", None, "").curl(&url);
-    let echo = Call::tool(token, "demo_echo", r#"{"message":"hello"}"#).curl(&url);
+    let list = Call::new(credential, "tools/list", None, "").curl(&url);
+    let echo = Call::tool(credential, "demo_echo", r#"{"message":"hello"}"#).curl(&url);
     let (plugins, logs) = (plugins.display(), logs.display());
+    let (header, value) = credential.header();
     format!(
         r#"
 The gateway runs. It has just answered a call of the tool demo_echo:
@@ -82,7 +92,7 @@ Call one:
 
 In an MCP client, give the URL and one header. Many take this form:
 
-  {{"mcpServers": {{"cortex": {{"type": "http", "url": "{url}", "headers": {{"X-Dev-Mode": "{token}"}}}}}}}}
+  {{"mcpServers": {{"cortex": {{"type": "http", "url": "{url}", "headers": {{"{header}": "{value}"}}}}}}}}
 
 Plugins: {plugins} (what lies there is loaded at start)
 Logs:    {logs}
@@ -91,16 +101,25 @@ Ctrl-C stops both."#
     )
 }
 
+impl Credential {
+    fn header(&self) -> (&'static str, String) {
+        match self {
+            Self::Dev(token) => ("X-Dev-Mode", token.clone()),
+            Self::Bearer(token) => ("Authorization", format!("Bearer {token}")),
+        }
+    }
+}
+
 impl Call {
-    fn tool(token: &str, name: &str, arguments: &str) -> Self {
+    fn tool(credential: &Credential, name: &str, arguments: &str) -> Self {
         let params = format!(r#""name":"{name}","arguments":{arguments},"#);
-        Self::new(token, "tools/call", Some(name), &params)
+        Self::new(credential, "tools/call", Some(name), &params)
     }
 
     /// `params` are the members in front of `_meta`, each with its comma.
-    fn new(token: &str, method: &str, name: Option<&str>, params: &str) -> Self {
+    fn new(credential: &Credential, method: &str, name: Option<&str>, params: &str) -> Self {
         let mut headers = vec![
-            ("X-Dev-Mode", token.to_owned()),
+            credential.header(),
             ("Content-Type", "application/json".to_owned()),
             ("Accept", "application/json, text/event-stream".to_owned()),
             ("MCP-Protocol-Version", REVISION.to_owned()),
@@ -133,9 +152,13 @@ impl Call {
 mod tests {
     use super::*;
 
+    fn dev() -> Credential {
+        Credential::Dev("demo".to_owned())
+    }
+
     #[test]
     fn a_call_says_the_same_in_headers_and_body() {
-        let call = Call::tool("demo", "demo_echo", r#"{"message":"hello"}"#);
+        let call = Call::tool(&dev(), "demo_echo", r#"{"message":"hello"}"#);
         assert!(call.headers.contains(&("Mcp-Name", "demo_echo".to_owned())));
         assert_eq!(
             messages::string(&call.body, "method").as_deref(),
@@ -152,7 +175,7 @@ mod tests {
     #[test]
     fn the_introduction_can_be_pasted() {
         let address = SocketAddr::from(([127, 0, 0, 1], 4213));
-        let text = introduction(address, "demo", "{}", Path::new("/p"), Path::new("/l"));
+        let text = introduction(address, &dev(), "{}", Path::new("/p"), Path::new("/l"));
         assert!(
             text.contains("curl -s http://127.0.0.1:4213/mcp \\\n  -H 'X-Dev-Mode: demo' \\\n")
         );
