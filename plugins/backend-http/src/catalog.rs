@@ -3,13 +3,11 @@
 //! A tool that is not as the contract says is left out, with the reason; the others live.
 
 use std::collections::HashSet;
-use std::fmt;
 
 use cortex_plugin_sdk::backend::code;
-use cortex_plugin_sdk::json::{self, Json};
+use cortex_plugin_sdk::json::{self, Json, Members};
 use cortex_plugin_sdk::prelude::*;
 use cortex_plugin_sdk::schema::Params;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{RESERVED, answer};
@@ -71,7 +69,7 @@ fn named(name: &str) -> String {
 
 /// One tool, or why there is none.
 fn read_tool(raw: &RawValue) -> Result<Tool, String> {
-    let mut members: Members<'_> = serde_json::from_str(raw.get())
+    let mut members = Members::parse(raw.get())
         .map_err(|_| "it is not an object with each member once".to_owned())?;
     let name = members.text("name")?.ok_or("it has no `name`")?;
     if name.is_empty() {
@@ -109,10 +107,10 @@ fn read_tool(raw: &RawValue) -> Result<Tool, String> {
 
 /// JSON Schema from the contract's `params` notation.
 fn input_schema(params: &str) -> Result<Json, String> {
-    let members: Members<'_> = serde_json::from_str(params)
-        .map_err(|_| "its `params` name one parameter twice".to_owned())?;
+    let members =
+        Members::parse(params).map_err(|_| "its `params` name one parameter twice".to_owned())?;
     let mut schema = Params::new();
-    for (name, raw) in members.0 {
+    for (name, raw) in members {
         let notation: String = serde_json::from_str(raw.get())
             .map_err(|_| format!("its parameter `{name}` is not given as a string"))?;
         schema
@@ -131,77 +129,4 @@ fn deprecation(json: Json) -> Result<Deprecation, String> {
         replaced_by: text("replacedBy")?,
         reason: text("reason")?,
     })
-}
-
-/// Members of a JSON object in the order they came, each with its text. Taking one with the value
-/// `null` is like not finding it.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    fn take(&mut self, name: &str) -> Option<&'a str> {
-        let at = self.0.iter().position(|(key, _)| key == name)?;
-        let (_, raw) = self.0.remove(at);
-        Some(raw.get()).filter(|&raw| raw != "null")
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>, String> {
-        let text = self.take(name).map(serde_json::from_str).transpose();
-        text.map_err(|_| format!("its `{name}` is not a string"))
-    }
-
-    fn object(&mut self, name: &str) -> Result<Option<Json>, String> {
-        self.opened_by('{', name)
-            .map_err(|()| format!("its `{name}` is not an object"))
-    }
-
-    fn array(&mut self, name: &str) -> Result<Option<Json>, String> {
-        self.opened_by('[', name)
-            .map_err(|()| format!("its `{name}` is not an array"))
-    }
-
-    /// The text of a `RawValue` is one JSON value without blanks around it: its first character
-    /// tells what it is.
-    fn opened_by(&mut self, bracket: char, name: &str) -> Result<Option<Json>, ()> {
-        match self.take(name) {
-            Some(raw) if raw.starts_with(bracket) => Ok(Some(raw.to_owned())),
-            Some(_) => Err(()),
-            None => Ok(None),
-        }
-    }
-
-    /// What nobody has taken, as an object.
-    fn rest(self) -> Option<Json> {
-        let members = self.0.iter();
-        let members: Vec<_> = members
-            .map(|(name, raw)| format!("{}:{raw}", json::quote(name)))
-            .collect();
-        (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object with each member once")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Self::Value::new();
-                while let Some((name, raw)) = map.next_entry::<String, _>()? {
-                    if members.iter().any(|(known, _)| *known == name) {
-                        return Err(serde::de::Error::custom("a member that came before"));
-                    }
-                    members.push((name, raw));
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(InOrder).map(Members)
-    }
 }
