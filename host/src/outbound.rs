@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -94,19 +96,7 @@ impl Client {
         max_body: usize,
     ) -> Result<Answer, SendError> {
         let exchange = async {
-            let answer = self
-                .0
-                .request(request.map(Full::new))
-                .await
-                .map_err(|error| {
-                    tracing::debug!(error = %chain(&error), "an exchange with a backend failed");
-                    SendError::Connection(if error.is_connect() {
-                        "no connection"
-                    } else {
-                        "the connection broke"
-                    })
-                })?;
-            let (parts, body) = answer.into_parts();
+            let (parts, body) = self.begin(request).await?;
             let body = read_bounded(body, max_body).await?;
             Ok(Answer {
                 status: parts.status,
@@ -114,20 +104,63 @@ impl Client {
                 body,
             })
         };
-        let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        tokio::time::timeout(timeout, exchange)
-            .await
-            .map_err(|_| SendError::Timeout(ms))?
+        within(timeout, exchange).await
     }
+
+    /// Sends one request and waits for status and header of the answer. Dropping the body, or
+    /// this future, closes the exchange. `max_body` only refuses a body that announces more:
+    /// whoever reads it counts.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn open(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+        max_body: usize,
+    ) -> Result<(Parts, Incoming), SendError> {
+        let (parts, body) = within(timeout, self.begin(request)).await?;
+        check_announced(&body, max_body)?;
+        Ok((parts, body))
+    }
+
+    async fn begin(&self, request: Request<Bytes>) -> Result<(Parts, Incoming), SendError> {
+        let answer = self.0.request(request.map(Full::new)).await;
+        let answer = answer.map_err(|error| {
+            tracing::debug!(error = %chain(&error), "an exchange with a backend failed");
+            SendError::Connection(if error.is_connect() {
+                "no connection"
+            } else {
+                "the connection broke"
+            })
+        })?;
+        Ok(answer.into_parts())
+    }
+}
+
+/// Waits for an exchange, but no longer than this.
+async fn within<T>(
+    timeout: Duration,
+    exchange: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, SendError> {
+    let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    tokio::time::timeout(timeout, exchange)
+        .await
+        .map_err(|_| SendError::Timeout(ms))?
+}
+
+/// A body that announces more than `max` bytes is not begun.
+fn check_announced(body: &Incoming, max: usize) -> Result<(), SendError> {
+    if body.size_hint().lower() > max as u64 {
+        return Err(SendError::TooLarge(max));
+    }
+    Ok(())
 }
 
 /// Reads a body up to `max` bytes and not one more: a body that announces or sends more is
 /// given up at once, its connection with it.
-async fn read_bounded(mut body: hyper::body::Incoming, max: usize) -> Result<Bytes, SendError> {
-    use hyper::body::Body as _;
-    if body.size_hint().lower() > max as u64 {
-        return Err(SendError::TooLarge(max));
-    }
+async fn read_bounded(mut body: Incoming, max: usize) -> Result<Bytes, SendError> {
+    check_announced(&body, max)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -20,9 +20,11 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::{CallError, code};
 #[cfg(target_family = "wasm")]
-use crate::bindings::cortex::gateway::http::send as host_send;
+use crate::bindings::cortex::gateway::http::{
+    Incoming as HostIncoming, open as host_open, send as host_send,
+};
 #[cfg(not(target_family = "wasm"))]
-use crate::testing::send as host_send;
+use crate::testing::{FakeIncoming as HostIncoming, open as host_open, send as host_send};
 
 pub use crate::bindings::cortex::gateway::http::{
     Credential, Header, HttpError, Request, Response,
@@ -124,13 +126,92 @@ impl Request {
     pub fn send(self) -> Result<Response, HttpError> {
         host_send(&self)
     }
+
+    /// Sends the request and waits for status and header of the response only: for bodies that
+    /// are to be read while they come.
+    ///
+    /// # Errors
+    ///
+    /// When there is no response.
+    pub fn open(self) -> Result<Incoming, HttpError> {
+        let body = host_open(&self)?;
+        Ok(Incoming {
+            status: body.status(),
+            headers: body.headers(),
+            body,
+        })
+    }
+}
+
+/// A response whose body is still coming. Dropping it closes the exchange: so a backend learns
+/// that nobody waits any more.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Status code, 200 to 599.
+    pub status: u16,
+    /// Header fields without `Set-Cookie`, names in lower case.
+    pub headers: Vec<Header>,
+    body: HostIncoming,
+}
+
+impl Incoming {
+    /// A field by its name in lower case; the first of several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        find(&self.headers, name)
+    }
+
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Waits for the next piece of the body, as long as the backend's time limit allows; `None`
+    /// when it is complete. Each [`progress::report`](crate::progress::report) begins that limit
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// When nothing more comes, or too much has.
+    pub fn read(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+        self.body.read(None)
+    }
+
+    /// Like [`read`](Self::read), and gives up after so many milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When nothing more comes, or too much has.
+    pub fn read_within(&mut self, timeout_ms: u32) -> Result<Option<Vec<u8>>, HttpError> {
+        self.body.read(Some(timeout_ms))
+    }
+
+    /// Waits for the rest of the body.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come to its end.
+    pub fn read_to_end(mut self) -> Result<Vec<u8>, HttpError> {
+        let mut whole = Vec::new();
+        while let Some(piece) = self.read()? {
+            if whole.is_empty() {
+                whole = piece;
+            } else {
+                whole.extend_from_slice(&piece);
+            }
+        }
+        Ok(whole)
+    }
+}
+
+fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+    let header = headers.iter().find(|header| header.name == name)?;
+    Some(&header.value)
 }
 
 impl Response {
     /// A field by its name in lower case; the first of several.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let header = self.headers.iter().find(|header| header.name == name)?;
-        Some(&header.value)
+        find(&self.headers, name)
     }
 
     /// Whether the status is 2xx.

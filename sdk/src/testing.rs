@@ -14,7 +14,8 @@
 //! assert_eq!(backend.requests().len(), 1);
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use serde::de::IgnoredAny;
@@ -24,11 +25,12 @@ use crate::http::{Header, HttpError, Request, Response};
 use crate::log::Level;
 use crate::policy::Item;
 
-type Server = Box<dyn FnMut(&Request) -> Result<Response, HttpError>>;
+type Server = Box<dyn FnMut(&Request) -> Result<Streamed, HttpError>>;
 
 thread_local! {
     static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
     static REQUESTS: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
+    static CLOSED: Cell<usize> = const { Cell::new(0) };
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
     static PROGRESS: RefCell<Vec<Progress>> = const { RefCell::new(Vec::new()) };
     static CLIENT_LOG: RefCell<Vec<ClientMessage>> = const { RefCell::new(Vec::new()) };
@@ -126,11 +128,60 @@ pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
     }
 }
 
-/// Answers this thread's HTTP requests until the returned value is dropped. Like the gateway, it
-/// refuses header fields that a plugin must not set before anybody sees the request.
-pub fn serve(server: impl FnMut(&Request) -> Result<Response, HttpError> + 'static) -> Served {
-    SERVER.set(Some(Box::new(server)));
+/// A response as it comes in, piece by piece. A piece may be the error that ends it.
+#[derive(Clone, Debug)]
+pub struct Streamed {
+    /// Status code.
+    pub status: u16,
+    /// Header fields, names in lower case.
+    pub headers: Vec<Header>,
+    /// The body.
+    pub pieces: VecDeque<Result<Vec<u8>, HttpError>>,
+}
+
+impl From<Response> for Streamed {
+    fn from(response: Response) -> Self {
+        let pieces = [response.body].into_iter().filter(|body| !body.is_empty());
+        Self {
+            status: response.status,
+            headers: response.headers,
+            pieces: pieces.map(Ok).collect(),
+        }
+    }
+}
+
+/// Server-sent events as they come in, each piece of text on its own.
+pub fn events<T: Into<String>>(pieces: impl IntoIterator<Item = T>) -> Streamed {
+    let pieces = pieces.into_iter().map(|text| Ok(text.into().into_bytes()));
+    Streamed {
+        pieces: pieces.collect(),
+        ..Streamed::from(response(200, "").with("content-type", "text/event-stream"))
+    }
+}
+
+impl Response {
+    /// Adds a header field. Its name is written in lower case, as the gateway does.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push(Header {
+            name: name.to_ascii_lowercase(),
+            value: value.into(),
+        });
+        self
+    }
+}
+
+/// Answers this thread's HTTP requests until the returned value is dropped, with a [`Response`]
+/// or something [`Streamed`]. Like the gateway, it refuses header fields that a plugin must not
+/// set before anybody sees the request.
+pub fn serve<A: Into<Streamed>>(
+    mut server: impl FnMut(&Request) -> Result<A, HttpError> + 'static,
+) -> Served {
+    SERVER.set(Some(Box::new(move |request| {
+        server(request).map(Into::into)
+    })));
     REQUESTS.take();
+    CLOSED.take();
     Served(PhantomData)
 }
 
@@ -143,6 +194,11 @@ impl Served {
     /// The requests so far, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         REQUESTS.with_borrow(Clone::clone)
+    }
+
+    /// How many responses were closed before their end.
+    pub fn closed(&self) -> usize {
+        CLOSED.get()
     }
 }
 
@@ -178,6 +234,51 @@ pub(crate) fn client_write(level: &str, logger: Option<&str>, data: &str) {
 }
 
 pub(crate) fn send(request: &Request) -> Result<Response, HttpError> {
+    let mut incoming = open(request)?;
+    let mut body = Vec::new();
+    while let Some(piece) = incoming.read(None)? {
+        body.extend(piece);
+    }
+    Ok(Response {
+        headers: incoming.headers(),
+        ..response(incoming.status(), body)
+    })
+}
+
+/// A response that is being read.
+#[derive(Debug)]
+pub(crate) struct FakeIncoming(Streamed);
+
+impl FakeIncoming {
+    pub(crate) fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    pub(crate) fn headers(&self) -> Vec<Header> {
+        self.0.headers.clone()
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as the gateway has it")]
+    pub(crate) fn read(&mut self, _: Option<u32>) -> Result<Option<Vec<u8>>, HttpError> {
+        match self.0.pieces.pop_front() {
+            Some(Err(error)) => {
+                self.0.pieces.clear();
+                Err(error)
+            }
+            piece => piece.transpose(),
+        }
+    }
+}
+
+impl Drop for FakeIncoming {
+    fn drop(&mut self) {
+        if !self.0.pieces.is_empty() {
+            CLOSED.set(CLOSED.get() + 1);
+        }
+    }
+}
+
+pub(crate) fn open(request: &Request) -> Result<FakeIncoming, HttpError> {
     if let Some(header) = request.headers.iter().find(|header| !is_allowed(header)) {
         return Err(HttpError::InvalidRequest(format!(
             "header `{}`",
@@ -186,7 +287,7 @@ pub(crate) fn send(request: &Request) -> Result<Response, HttpError> {
     }
     REQUESTS.with_borrow_mut(|requests| requests.push(request.clone()));
     SERVER.with_borrow_mut(|server| match server {
-        Some(server) => server(request),
+        Some(server) => server(request).map(FakeIncoming),
         None => Err(HttpError::ConnectionFailed("nothing is served".into())),
     })
 }

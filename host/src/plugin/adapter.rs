@@ -88,8 +88,9 @@ macro_rules! as_caller {
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
         let exports = guest.exports.cortex_gateway_backend();
+        let patience = guest.patience();
         let running = exports.$export(&mut guest.store, &target, &principal, $($argument)?);
-        let result = tokio::time::timeout(wall, running).await;
+        let result = patience.wait(wall, running).await;
         let result = guest.end($name, wall, result)?;
         $self.keep(key, guest);
         Ok::<_, Fault>(result)

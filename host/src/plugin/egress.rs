@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Origin, Url};
+use wasmtime::component::Resource;
 
+use super::incoming::Incoming;
 use super::instance::State;
 use super::v0_1::adapter::cortex::gateway::http::{
     Credential, Header, Host, HttpError, Request, Response,
@@ -57,17 +59,46 @@ pub(super) struct Egress {
 
 impl Host for State {
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
-        let Some(egress) = self.egress.as_mut() else {
-            return Err(HttpError::OriginNotGranted(
-                "nothing is granted outside a backend call".to_owned(),
-            ));
-        };
-        egress.send(request).await
+        self.egress()?.send(request).await
+    }
+
+    async fn open(&mut self, request: Request) -> Result<Resource<Incoming>, HttpError> {
+        State::open(self, request).await
+    }
+}
+
+impl State {
+    /// What the call in flight may reach.
+    pub(super) fn egress(&mut self) -> Result<&mut Egress, HttpError> {
+        self.egress.as_mut().ok_or_else(|| {
+            HttpError::OriginNotGranted("nothing is granted outside a backend call".to_owned())
+        })
     }
 }
 
 impl Egress {
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
+        let (request, timeout) = self.admit(request)?;
+        let answer = self
+            .client
+            .send(request, timeout, self.max_body)
+            .await
+            .map_err(error)?;
+        let is_json = json::check(&answer.body).is_ok();
+        Ok(Response {
+            status: answer.status.as_u16(),
+            headers: header_fields(&answer.headers),
+            body: answer.body.into(),
+            is_json,
+        })
+    }
+
+    /// Checks a request, attaches the credential, and counts it. With it comes how long its
+    /// answer is waited for.
+    pub(super) fn admit(
+        &mut self,
+        request: Request,
+    ) -> Result<(http::Request<bytes::Bytes>, Duration), HttpError> {
         let timeout = request.timeout_ms.map_or(self.timeout, |ms| {
             Duration::from_millis(ms.into()).min(self.timeout)
         });
@@ -75,33 +106,7 @@ impl Egress {
         self.exchanges_left = self.exchanges_left.checked_sub(1).ok_or_else(|| {
             HttpError::LimitExceeded("no more http exchanges in this call".to_owned())
         })?;
-        let answer = self
-            .client
-            .send(request, timeout, self.max_body)
-            .await
-            .map_err(|e| match e {
-                SendError::Timeout(ms) => HttpError::Timeout(ms),
-                SendError::TooLarge(max) => HttpError::ResponseTooLarge(max as u64),
-                SendError::Connection(reason) => HttpError::ConnectionFailed(reason.to_owned()),
-            })?;
-        let headers = answer
-            .headers
-            .iter()
-            .filter(|(name, _)| *name != http::header::SET_COOKIE)
-            .filter_map(|(name, value)| {
-                Some(Header {
-                    name: name.as_str().to_owned(),
-                    value: value.to_str().ok()?.to_owned(),
-                })
-            })
-            .collect();
-        let is_json = json::check(&answer.body).is_ok();
-        Ok(Response {
-            status: answer.status.as_u16(),
-            headers,
-            body: answer.body.into(),
-            is_json,
-        })
+        Ok((request, timeout))
     }
 
     /// Checks a request and attaches the credential.
@@ -186,6 +191,29 @@ impl Egress {
             ))),
         }
     }
+}
+
+/// Why there is no answer, in the words of the contract.
+pub(super) fn error(error: SendError) -> HttpError {
+    match error {
+        SendError::Timeout(ms) => HttpError::Timeout(ms),
+        SendError::TooLarge(max) => HttpError::ResponseTooLarge(max as u64),
+        SendError::Connection(reason) => HttpError::ConnectionFailed(reason.to_owned()),
+    }
+}
+
+/// The header of an answer as a component sees it.
+pub(super) fn header_fields(headers: &HeaderMap) -> Vec<Header> {
+    let seen = headers
+        .iter()
+        .filter(|(name, _)| *name != http::header::SET_COOKIE);
+    seen.filter_map(|(name, value)| {
+        Some(Header {
+            name: name.as_str().to_owned(),
+            value: value.to_str().ok()?.to_owned(),
+        })
+    })
+    .collect()
 }
 
 /// One header field that a component may set.

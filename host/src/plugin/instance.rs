@@ -12,7 +12,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::egress::Egress;
 use super::fault::{Cause, Fault, millis};
 use super::guest_log::LogSink;
+use super::incoming::OpenResponses;
 use super::limits::{Limits, Memory};
+use super::patience::Patience;
 use super::stdio::{Destination, Lines};
 use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, types};
 use crate::types::{PluginName, RequestId};
@@ -43,6 +45,10 @@ pub(super) struct State {
     log: LogSink,
     /// What the call in flight may reach; nothing outside adapter calls.
     pub(super) egress: Option<Egress>,
+    /// Responses that the call in flight is reading.
+    pub(super) incoming: OpenResponses,
+    /// When the call in flight showed its last sign of life.
+    pub(super) patience: Arc<Patience>,
     /// What the client of the call in flight wants to hear.
     pub(super) notices: Notices,
 }
@@ -72,6 +78,8 @@ impl State {
             out_of_ticks: false,
             log,
             egress: None,
+            incoming: OpenResponses::default(),
+            patience: Arc::new(Patience::new()),
             notices: Notices::default(),
         }
     }
@@ -108,6 +116,7 @@ impl log::Host for State {
 
 impl progress::Host for State {
     fn report(&mut self, progress: f64, total: Option<f64>, message: Option<String>) {
+        self.patience.sign_of_life();
         if let Some(sink) = self.notices.progress.as_mut() {
             sink(progress, total, message);
         }
@@ -160,8 +169,14 @@ impl<B> Guest<B> {
         state.out_of_ticks = false;
         state.memory.refused = false;
         state.egress = egress;
+        state.patience = Arc::new(Patience::new());
         state.log.begin(request);
         self.store.set_epoch_deadline(1);
+    }
+
+    /// How long the call that was begun is waited for.
+    pub(super) fn patience(&self) -> Arc<Patience> {
+        Arc::clone(&self.store.data().patience)
     }
 
     /// Reads how one call ended. After an error the instance must not be used again.
@@ -173,6 +188,7 @@ impl<B> Guest<B> {
     ) -> Result<R, Fault> {
         let state = self.store.data_mut();
         state.egress = None;
+        state.incoming.close();
         state.notices = Notices::default();
         state.log.end();
         let cause = match result {

@@ -5,8 +5,13 @@ pub(super) mod adapter {
     wasmtime::component::bindgen!({
         path: "../wit/v0.1",
         world: "backend-adapter",
-        imports: { "cortex:gateway/http.send": async },
+        imports: {
+            "cortex:gateway/http.send": async,
+            "cortex:gateway/http.open": async,
+            "cortex:gateway/http.[method]incoming.read": async,
+        },
         exports: { default: async },
+        with: { "cortex:gateway/http.incoming": crate::plugin::incoming::Incoming },
         additional_derives: [Clone],
     });
 }

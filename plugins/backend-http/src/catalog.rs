@@ -5,13 +5,12 @@
 use std::collections::HashSet;
 
 use cortex_plugin_sdk::backend::code;
-use cortex_plugin_sdk::json::{self, Json};
+use cortex_plugin_sdk::json::{self, Json, Members};
 use cortex_plugin_sdk::prelude::*;
 use cortex_plugin_sdk::schema::Params;
 use serde_json::value::RawValue;
 
-use crate::members::Members;
-use crate::{RESERVED, answer};
+use crate::{RESERVED, answer, members};
 
 /// The catalog in the answer to `list_tools`.
 pub(crate) fn read(target: &Target, response: http::Response) -> Result<Catalog, CallError> {
@@ -70,12 +69,12 @@ fn named(name: &str) -> String {
 
 /// One tool, or why there is none.
 fn read_tool(raw: &RawValue) -> Result<Tool, String> {
-    let mut members = Members::read(raw)?;
-    let name = members.name("name")?;
+    let mut members = members::read(raw)?;
+    let name = members::name(&mut members, "name")?;
     if RESERVED.contains(&name.as_str()) {
         return Err("that is a method of the contract, not a tool".into());
     }
-    let scope = members.scope()?;
+    let scope = members::scope(&mut members)?;
     let description = members.text("description")?.unwrap_or_default();
     let params = members.object("params");
     let input_schema = match members.object("inputSchema")? {
@@ -101,10 +100,10 @@ fn read_tool(raw: &RawValue) -> Result<Tool, String> {
 
 /// JSON Schema from the contract's `params` notation.
 fn input_schema(params: &str) -> Result<Json, String> {
-    let members: Members<'_> = serde_json::from_str(params)
-        .map_err(|_| "its `params` name one parameter twice".to_owned())?;
+    let members =
+        Members::parse(params).map_err(|_| "its `params` name one parameter twice".to_owned())?;
     let mut schema = Params::new();
-    for (name, raw) in members.into_each() {
+    for (name, raw) in members {
         let notation: String = serde_json::from_str(raw.get())
             .map_err(|_| format!("its parameter `{name}` is not given as a string"))?;
         schema

@@ -7,8 +7,7 @@ use cortex_plugin_sdk::json::{self};
 use cortex_plugin_sdk::prelude::*;
 use serde_json::value::RawValue;
 
-use crate::members::Members;
-use crate::{answer, request};
+use crate::{answer, members, request};
 
 /// Adds the backend's prompts and resource templates. What cannot be had is told to the operator
 /// and costs the tools nothing.
@@ -76,12 +75,12 @@ fn named(what: &str, by: &str, raw: &RawValue) -> String {
 }
 
 fn read_prompt(raw: &RawValue) -> Result<Prompt, String> {
-    let mut members = Members::read(raw)?;
+    let mut members = members::read(raw)?;
     let arguments = members.array("arguments")?.unwrap_or_else(|| "[]".into());
     let arguments: Vec<Box<RawValue>> =
         serde_json::from_str(&arguments).map_err(|_| "its `arguments` are not an array")?;
     Ok(Prompt {
-        name: members.name("name")?,
+        name: members::name(&mut members, "name")?,
         title: members.text("title")?,
         description: members.text("description")?,
         arguments: arguments
@@ -90,22 +89,22 @@ fn read_prompt(raw: &RawValue) -> Result<Prompt, String> {
             .collect::<Result<_, _>>()?,
         icons: members.array("icons")?,
         meta: members.object("_meta")?,
-        scopes: vec![members.scope()?],
+        scopes: vec![members::scope(&mut members)?],
     })
 }
 
 fn read_argument(raw: &RawValue) -> Result<PromptArgument, String> {
-    let mut members = Members::read(raw)?;
+    let mut members = members::read(raw)?;
     Ok(PromptArgument {
-        name: members.name("name")?,
+        name: members::name(&mut members, "name")?,
         description: members.text("description")?,
-        required: members.flag("required")?,
+        required: members::flag(&mut members, "required")?,
     })
 }
 
 fn read_template(raw: &RawValue) -> Result<ResourceTemplate, String> {
-    let mut members = Members::read(raw)?;
-    let uri_template = members.name("uriTemplate")?;
+    let mut members = members::read(raw)?;
+    let uri_template = members::name(&mut members, "uriTemplate")?;
     Ok(ResourceTemplate {
         // The contract demands a name; MCP does, too.
         name: members
@@ -117,7 +116,7 @@ fn read_template(raw: &RawValue) -> Result<ResourceTemplate, String> {
         mime_type: members.text("mimeType")?,
         annotations: members.object("annotations")?,
         meta: members.object("_meta")?,
-        scopes: vec![members.scope()?],
+        scopes: vec![members::scope(&mut members)?],
     })
 }
 

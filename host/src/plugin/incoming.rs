@@ -1,0 +1,166 @@
+//! Responses that a component reads while they come (`http.open`, resource `incoming`).
+//!
+//! What is open belongs to the call in flight: whatever ends the call, or drops it because the
+//! client has gone, closes the connections.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+use wasmtime::component::Resource;
+
+use super::egress::Egress;
+use super::instance::State;
+use super::v0_1::adapter::cortex::gateway::http::{Header, HostIncoming, HttpError, Request};
+
+/// Largest piece that a component is handed at once.
+const MAX_PIECE: usize = 64 * 1024;
+
+/// The type that the handles of components stand for.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Incoming(());
+
+/// A response whose body is still coming.
+pub(super) struct Open {
+    status: u16,
+    headers: Vec<Header>,
+    body: hyper::body::Incoming,
+    opened: Instant,
+    /// What came and was not handed out yet.
+    waiting: Bytes,
+    /// Bytes that may still come.
+    left: usize,
+}
+
+/// The open responses of one call. Numbers are never used again, so that a handle kept from an
+/// earlier call finds nothing.
+#[derive(Default)]
+pub(super) struct OpenResponses {
+    by_number: HashMap<u32, Open>,
+    last: u32,
+}
+
+impl OpenResponses {
+    /// Closes all of them.
+    pub(super) fn close(&mut self) {
+        self.by_number.clear();
+    }
+
+    fn add(&mut self, open: Open) -> Result<Resource<Incoming>, HttpError> {
+        let number = self.last.checked_add(1).ok_or_else(|| {
+            HttpError::LimitExceeded("this instance has opened too many responses".to_owned())
+        })?;
+        self.last = number;
+        self.by_number.insert(number, open);
+        Ok(Resource::new_own(number))
+    }
+}
+
+impl Egress {
+    /// Sends a request and waits for status and header.
+    async fn open(&mut self, request: Request) -> Result<Open, HttpError> {
+        let (request, timeout) = self.admit(request)?;
+        let opened = Instant::now();
+        let (head, body) = self
+            .client
+            .open(request, timeout, self.max_body)
+            .await
+            .map_err(super::egress::error)?;
+        Ok(Open {
+            status: head.status.as_u16(),
+            headers: super::egress::header_fields(&head.headers),
+            body,
+            opened,
+            waiting: Bytes::new(),
+            left: self.max_body,
+        })
+    }
+}
+
+impl State {
+    /// What `http.open` does.
+    pub(super) async fn open(&mut self, request: Request) -> Result<Resource<Incoming>, HttpError> {
+        let open = self.egress()?.open(request).await?;
+        self.incoming.add(open)
+    }
+}
+
+impl HostIncoming for State {
+    fn status(&mut self, handle: Resource<Incoming>) -> u16 {
+        let open = self.incoming.by_number.get(&handle.rep());
+        open.map_or(0, |open| open.status)
+    }
+
+    fn headers(&mut self, handle: Resource<Incoming>) -> Vec<Header> {
+        let open = self.incoming.by_number.get(&handle.rep());
+        open.map_or_else(Vec::new, |open| open.headers.clone())
+    }
+
+    async fn read(
+        &mut self,
+        handle: Resource<Incoming>,
+        timeout_ms: Option<u32>,
+    ) -> Result<Option<Vec<u8>>, HttpError> {
+        let timeout = self.egress()?.timeout;
+        let max_body = self.egress()?.max_body;
+        let number = handle.rep();
+        let Some(open) = self.incoming.by_number.get_mut(&number) else {
+            return Err(HttpError::Other(
+                "this response has failed before, or belongs to a call that is over".to_owned(),
+            ));
+        };
+        let mut deadline = self.patience.deadline(open.opened, timeout);
+        if let Some(ms) = timeout_ms {
+            deadline = deadline.min(Instant::now() + Duration::from_millis(ms.into()));
+        }
+        let piece = open.piece(deadline, max_body).await;
+        if piece.is_err() {
+            // Closes the connection.
+            self.incoming.by_number.remove(&number);
+        }
+        piece
+    }
+
+    fn drop(&mut self, handle: Resource<Incoming>) -> wasmtime::Result<()> {
+        self.incoming.by_number.remove(&handle.rep());
+        Ok(())
+    }
+}
+
+impl Open {
+    /// The next piece; `None` at the end.
+    async fn piece(
+        &mut self,
+        deadline: Instant,
+        max_body: usize,
+    ) -> Result<Option<Vec<u8>>, HttpError> {
+        let began = Instant::now();
+        while self.waiting.is_empty() {
+            let frame = tokio::time::timeout_at(deadline, self.body.frame()).await;
+            let frame = frame.map_err(|_| {
+                let waited = deadline.saturating_duration_since(began);
+                HttpError::Timeout(u32::try_from(waited.as_millis()).unwrap_or(u32::MAX))
+            })?;
+            let Some(frame) = frame else {
+                return Ok(None);
+            };
+            let frame = frame.map_err(|_| {
+                HttpError::ConnectionFailed(
+                    "the connection broke in the middle of the answer".to_owned(),
+                )
+            })?;
+            // Trailers are of no interest.
+            if let Ok(data) = frame.into_data() {
+                self.left = self
+                    .left
+                    .checked_sub(data.len())
+                    .ok_or(HttpError::ResponseTooLarge(max_body as u64))?;
+                self.waiting = data;
+            }
+        }
+        let size = self.waiting.len().min(MAX_PIECE);
+        Ok(Some(self.waiting.split_to(size).to_vec()))
+    }
+}
