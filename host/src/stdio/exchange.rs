@@ -56,19 +56,14 @@ pub(super) async fn run(bridge: &Arc<Bridge>, call: &mut Call) -> Result<(), Str
         let body = Client::rest(answer.into_body(), MAX_MESSAGE)
             .await
             .unwrap_or_default();
+        // An `error` without a code is none of JSON-RPC: OAuth has such, and proxies.
         let refusal = text(&body)
             .and_then(Parts::read)
-            .filter(|parts| parts.error.is_some());
-        let Some((refusal, error)) = refusal
-            .as_ref()
-            .and_then(|parts| Some((parts, parts.error?)))
-        else {
+            .and_then(|parts| Some((parts.code()?, parts.error?)));
+        let Some((refusal, error)) = refusal else {
             return Err(without_words(status));
         };
-        if refusal.code() == Some(code::HEADER_MISMATCH.into())
-            && call.method == "tools/call"
-            && !listed
-        {
+        if refusal == i64::from(code::HEADER_MISMATCH) && call.method == "tools/call" && !listed {
             // What is mirrored changed, or was never seen ("Client Behavior").
             listed = true;
             learn_tools(bridge, call).await?;

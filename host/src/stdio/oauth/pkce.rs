@@ -48,7 +48,7 @@ mod tests {
         let pkce = Pkce::of("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned());
         assert_eq!(
             pkce.challenge,
-            "E9Melhoa2OwvFrEMTJguCMZHAeK1t8URWbuGJSstw-cM"
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
         assert_ne!(random().expect("random"), random().expect("random"));
     }
