@@ -18,10 +18,7 @@ async fn gateway() -> (Gateway, FakeBackend, FakeIssuer, Key) {
     let key = Key::generate(Alg::Es256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
     let backend = FakeBackend::start(json!([FakeBackend::tool("echo")])).await;
-    backend.plan(
-        "call_tool",
-        Plan::Json(200, json!({ "result": { "said": "hello" } })),
-    );
+    backend.plan("echo", Plan::Json(200, json!({ "said": "hello" })));
     let gateway = GatewayBuilder::new()
         .issuer(&issuer)
         .backend("test", &backend.url())
@@ -116,10 +113,7 @@ async fn a_token_from_the_environment_serves_clients_of_both_eras() {
 #[tokio::test]
 async fn without_a_url_a_gateway_is_started_and_its_own_token_is_used() {
     let backend = FakeBackend::start(json!([FakeBackend::tool("echo")])).await;
-    backend.plan(
-        "call_tool",
-        Plan::Json(200, json!({ "result": { "said": "hello" } })),
-    );
+    backend.plan("echo", Plan::Json(200, json!({ "said": "hello" })));
     let plugins = tempfile::tempdir().expect("a directory");
     for name in ["backend-http", "policy-scopes", "audit-stdout"] {
         std::fs::copy(component(name), plugins.path().join(format!("{name}.wasm")))
@@ -152,7 +146,7 @@ async fn without_a_url_a_gateway_is_started_and_its_own_token_is_used() {
         .await;
     assert!(said_hello(&client.result(2).await));
     // The backend was called with the caller's own token, a real one.
-    let seen = backend.seen("call_tool");
+    let seen = backend.seen("echo");
     let bearer = seen[0].headers["authorization"].to_str().expect("ASCII");
     assert_eq!(
         bearer

@@ -170,7 +170,7 @@ async fn pass_on(bridge: &Bridge, call: &mut Call, headers: &HeaderMap, message:
             let changed = notice(bridge, call, headers, &parts);
             call.ids.retain(|waiting| *waiting != id);
             // Before the answer is written: the client may use the id again at once.
-            bridge.landed(&[id.clone()]);
+            bridge.landed(std::slice::from_ref(&id));
             let line = match changed {
                 Some(result) => format!(
                     r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#,

@@ -298,6 +298,12 @@ fn form(body: &[u8]) -> Value {
 /// Counts when it is dropped before the stream has ended.
 struct Watch(Arc<Shared>, bool);
 
+impl Watch {
+    fn ended(&mut self) {
+        self.1 = true;
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.1 {
@@ -316,7 +322,7 @@ fn stream(
             match events.recv().await {
                 Some(event) => Some((Ok(Frame::data(Bytes::from(event))), (events, watch))),
                 None => {
-                    watch.1 = true;
+                    watch.ended();
                     None
                 }
             }
