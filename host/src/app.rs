@@ -30,13 +30,24 @@ const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// Whatever keeps it from starting.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
-    for note in &config.notes {
-        warn!("{note}");
-    }
     // First of all: whoever waits for the components to compile should not learn only then
     // that the port is taken.
     let listener = Listener::bind(config.listen).await?;
+    serve(config, listener, stop).await
+}
 
+/// Runs the gateway on a bound socket until `stop` resolves.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn serve(
+    config: Config,
+    listener: Listener,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    for note in &config.notes {
+        warn!("{note}");
+    }
     let sealer = sealer(&config)?;
     let client = Client::new()?;
     let oauth = config
@@ -178,7 +189,7 @@ fn say_what_is_missing(plugins: &Plugins) {
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

@@ -6,6 +6,7 @@
 mod backends;
 mod oauth;
 mod plugins;
+mod stdio;
 mod urls;
 mod vars;
 
@@ -18,8 +19,9 @@ use crate::types::{Key256, ScopeSet, Secret};
 
 pub use backends::BackendConfig;
 pub use oauth::{IntrospectionConfig, OAuthConfig};
-pub use plugins::{InstanceMode, PluginConfig};
-pub use urls::is_trustworthy;
+pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
+pub use stdio::StdioConfig;
+pub use urls::{is_loopback, is_trustworthy};
 use vars::Vars;
 pub use vars::{Problem, Problems};
 
@@ -99,13 +101,18 @@ const NOT_YET: &[&str] = &[
     "CRON_SECRET",
 ];
 
+/// A variable of the process environment.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 impl Config {
     /// Reads the configuration from the process environment.
     ///
     /// # Errors
     /// All wrong values together.
     pub fn from_env() -> Result<Self, Problems> {
-        Self::read(&|name| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()))
+        Self::read(&variable)
     }
 
     /// Reads the configuration from any source of variables.

@@ -20,5 +20,7 @@ pub mod pipeline;
 pub mod server;
 
 pub mod app;
+pub mod stdio;
+
 pub mod cli;
 pub mod telemetry;

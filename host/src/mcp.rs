@@ -1,6 +1,7 @@
 //! MCP on the wire: JSON-RPC messages, protocol revisions, header rules. Does no I/O.
 
 pub mod capabilities;
+pub mod events;
 pub mod header;
 pub mod json;
 pub mod jsonrpc;

@@ -1,5 +1,7 @@
 //! The one HTTP client for requests out of the gateway. Knows nothing of plugins and tokens.
 
+mod open;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +16,8 @@ use thiserror::Error;
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which the other end is asked whether it still lives.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long an unused connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(60);
 
@@ -73,6 +77,10 @@ impl Client {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // A stream may be silent for hours; whether its other end still lives is asked below it.
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE / 4));
+        tcp.set_keepalive_retries(Some(4));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()

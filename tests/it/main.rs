@@ -18,4 +18,5 @@ mod prompts;
 mod rounds;
 mod scopes;
 mod sessions;
+mod stdio;
 mod tidy;

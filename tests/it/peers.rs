@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cortex_tests::client::DEV_TOKEN;
+use cortex_tests::issuer::{Alg, FakeIssuer, Key};
 use cortex_tests::{Gateway, GatewayBuilder, binary};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -15,11 +16,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The demo backend and a gateway in front of it.
-async fn demo() -> (Child, Gateway) {
+/// The demo backend, which knows users by this bearer token.
+async fn demo_backend(token: &str) -> (Child, String) {
     let mut backend = Command::new(binary("demo-backend"))
         .env("DEMO_PORT", "0")
-        .env("DEMO_DEV_TOKEN", DEV_TOKEN)
+        .env("DEMO_DEV_TOKEN", token)
         .env("CORTEX_TECHNICAL_TOKEN", "technical-token-of-the-tests")
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -31,6 +32,12 @@ async fn demo() -> (Child, Gateway) {
         .strip_prefix("demo-backend listening on ")
         .expect("its URL")
         .to_owned();
+    (backend, url)
+}
+
+/// The demo backend and a gateway in front of it.
+async fn demo() -> (Child, Gateway) {
+    let (backend, url) = demo_backend(DEV_TOKEN).await;
     let gateway = GatewayBuilder::new()
         .backend("demo", &url)
         .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:demo:read mcp:demo:write")
@@ -40,31 +47,66 @@ async fn demo() -> (Child, Gateway) {
     (backend, gateway)
 }
 
-/// Runs one script against the gateway. Where the SDKs are not installed the test is left
-/// out, loudly; a build machine (CI=true) insists on them.
-async fn peer(interpreter: &str, script: &str, era: &str) {
-    let interpreter = match interpreter {
+/// The interpreter of a script. Where the SDKs are not installed the test is left out, loudly; a
+/// build machine (CI=true) insists on them.
+fn interpreter(name: &str, script: &str) -> Option<PathBuf> {
+    let interpreter = match name {
         "node" => PathBuf::from("node"),
         venv => root().join("target/peers").join(venv).join("bin/python"),
     };
     let installed = root().join("target/peers/node/.pins").exists()
         && (interpreter.as_os_str() == "node" || interpreter.exists());
-    if !installed {
-        let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-        assert!(
-            !ci,
-            "the MCP SDKs are not installed: run tests/peers/setup.sh"
-        );
-        eprintln!("SKIPPED {script}: the MCP SDKs are not installed; `cargo xtask test` does that");
-        return;
+    if installed {
+        return Some(interpreter);
     }
+    let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+    assert!(
+        !ci,
+        "the MCP SDKs are not installed: run tests/peers/setup.sh"
+    );
+    eprintln!("SKIPPED {script}: the MCP SDKs are not installed; `cargo xtask test` does that");
+    None
+}
+
+/// Runs one script against the gateway.
+async fn peer(name: &str, script: &str, era: &str) {
+    let Some(interpreter) = interpreter(name, script) else {
+        return;
+    };
     let (_backend, gateway) = demo().await;
-    let running = Command::new(interpreter)
+    let mut command = Command::new(interpreter);
+    command
         .arg(root().join("tests/peers").join(script))
         .arg(format!("http://{}/mcp", gateway.address))
-        .arg(DEV_TOKEN)
-        .kill_on_drop(true)
-        .output();
+        .arg(DEV_TOKEN);
+    reports(command, era, &gateway).await;
+}
+
+/// Runs one script that starts `cortex-gateway stdio` against the gateway, with a token.
+async fn peer_over_stdio(name: &str, script: &str, era: &str) {
+    let Some(interpreter) = interpreter(name, script) else {
+        return;
+    };
+    let key = Key::generate(Alg::Es256, "k1");
+    let issuer = FakeIssuer::start(&[&key]).await;
+    let mut claims = issuer.claims();
+    claims["scope"] = "mcp:demo:read mcp:demo:write".into();
+    let token = key.token(&claims);
+    let (_backend, url) = demo_backend(&token).await;
+    let gateway = GatewayBuilder::new().issuer(&issuer).backend("demo", &url);
+    let gateway = gateway.start().await;
+    gateway.ready().await;
+    let mut command = Command::new(interpreter);
+    command
+        .arg(root().join("tests/peers").join(script))
+        .arg(format!("http://{}/mcp", gateway.address))
+        .arg(binary("cortex-gateway"))
+        .env("CORTEX_STDIO_TOKEN", token);
+    reports(command, era, &gateway).await;
+}
+
+async fn reports(mut command: Command, era: &str, gateway: &Gateway) {
+    let running = command.kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(120), running)
         .await
         .expect("it ends")
@@ -102,6 +144,26 @@ async fn typescript_sdk_1_lists_and_calls() {
 #[tokio::test]
 async fn typescript_client_2_lists_and_calls() {
     peer("node", "ts_modern.mjs", "2026-07-28").await;
+}
+
+#[tokio::test]
+async fn python_sdk_1_lists_and_calls_over_stdio() {
+    peer_over_stdio("py1", "python_legacy_stdio.py", "2025-11-25").await;
+}
+
+#[tokio::test]
+async fn python_sdk_2_lists_and_calls_over_stdio() {
+    peer_over_stdio("py2", "python_modern_stdio.py", "2026-07-28").await;
+}
+
+#[tokio::test]
+async fn typescript_sdk_1_lists_and_calls_over_stdio() {
+    peer_over_stdio("node", "ts_legacy_stdio.mjs", "2025-11-25").await;
+}
+
+#[tokio::test]
+async fn typescript_client_2_lists_and_calls_over_stdio() {
+    peer_over_stdio("node", "ts_modern_stdio.mjs", "2026-07-28").await;
 }
 
 #[tokio::test]

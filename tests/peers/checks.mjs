@@ -18,6 +18,16 @@ export function check(holds, message) {
     if (!holds) throw new Error(message);
 }
 
+/** How an SDK is to start `cortex-gateway stdio`; the token comes from our own environment. */
+export function stdio(url, program) {
+    return {
+        command: program,
+        args: ['stdio', '--url', url.href],
+        env: { ...process.env },
+        stderr: 'inherit',
+    };
+}
+
 /** Lists and calls; returns the number of tools. */
 export async function exercise(client, ProtocolError) {
     const { tools } = await client.listTools();
@@ -54,7 +64,7 @@ export async function main(script, packageName, run) {
     const name = basename(script, '.mjs');
     const [url, token] = process.argv.slice(2);
     if (process.argv.length !== 4) {
-        console.error(`usage: ${name} <url of /mcp> <dev token>`);
+        console.error(`usage: ${name} <url of /mcp> <${name.endsWith('stdio') ? 'cortex-gateway' : 'dev token'}>`);
         process.exit(2);
     }
     const limit = new Promise((_, reject) => {

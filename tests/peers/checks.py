@@ -68,7 +68,8 @@ def report(protocol_version, tools):
 def main(name, run, anyio):
     """Runs one peer: exit 0 and one line, or a reason on stderr and exit 1 (2: wrong usage)."""
     if len(sys.argv) != 3:
-        print(f"usage: {name} <url of /mcp> <dev token>", file=sys.stderr)
+        second = "cortex-gateway" if name.endswith("stdio") else "dev token"
+        print(f"usage: {name} <url of /mcp> <{second}>", file=sys.stderr)
         sys.exit(2)
 
     async def bounded():

@@ -13,6 +13,15 @@ pub enum InstanceMode {
     Subject,
 }
 
+/// Where the standard output of audit exporters goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExporterOutput {
+    /// To the gateway's own.
+    Stdout,
+    /// To standard error, because standard output is taken: there MCP is spoken.
+    Stderr,
+}
+
 /// Plugin directory, limits and instances.
 #[derive(Clone, Debug)]
 pub struct PluginConfig {
@@ -35,6 +44,8 @@ pub struct PluginConfig {
     pub warm_instances: usize,
     /// Seconds after which an unused kept instance is dropped.
     pub warm_idle_seconds: u64,
+    /// Where the standard output of audit exporters goes. Follows from the command.
+    pub exporter_output: ExporterOutput,
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
@@ -68,5 +79,6 @@ pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
         max_instances,
         warm_instances,
         warm_idle_seconds: vars.number("CORTEX_PLUGIN_WARM_IDLE_SECONDS", 60, 1..=86_400),
+        exporter_output: ExporterOutput::Stdout,
     }
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::json;
 
 /// A request id: a string or a number, never null (MCP basic, "Requests").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Id {
     /// A number, digits kept as they came.

@@ -98,9 +98,10 @@ impl Runtime {
             .ok()
     }
 
-    /// An empty store with limits and clock.
-    pub(super) fn store(&self, plugin: PluginName, own_stdout: bool) -> Store<State> {
-        let mut store = Store::new(&self.engine, State::new(plugin, &self.limits, own_stdout));
+    /// An empty store with limits and clock. `is_exporter`: what it prints is no log.
+    pub(super) fn store(&self, plugin: PluginName, is_exporter: bool) -> Store<State> {
+        let output = is_exporter.then_some(self.config.exporter_output);
+        let mut store = Store::new(&self.engine, State::new(plugin, &self.limits, output));
         instance::arm(&mut store);
         store
     }

@@ -17,6 +17,7 @@ use super::limits::{Limits, Memory};
 use super::patience::Patience;
 use super::stdio::{Destination, Lines};
 use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, types};
+use crate::config::ExporterOutput;
 use crate::types::{PluginName, RequestId};
 
 /// Takes progress, total and message while a call runs.
@@ -54,14 +55,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// A state for a new instance of `plugin`. `own_stdout`: its standard output is ours.
-    pub(super) fn new(plugin: PluginName, limits: &Limits, own_stdout: bool) -> Self {
+    /// A state for a new instance of `plugin`. `output`: where its standard
+    /// output goes, if not into the log.
+    pub(super) fn new(plugin: PluginName, limits: &Limits, output: Option<ExporterOutput>) -> Self {
         let log = LogSink::new(plugin);
-        let stdout = if own_stdout {
-            Destination::Stdout
-        } else {
-            Destination::Log(log.clone())
-        };
+        let stdout = output.map_or_else(|| Destination::Log(log.clone()), Destination::Own);
         let wasi = WasiCtx::builder()
             .stdout(Lines::new(stdout))
             .stderr(Lines::new(Destination::Log(log.clone())))

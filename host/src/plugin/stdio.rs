@@ -11,6 +11,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::guest_log::LogSink;
+use crate::config::ExporterOutput;
 
 /// Longest line that is kept together.
 const MAX_LINE: usize = 64 * 1024;
@@ -20,8 +21,8 @@ const MAX_LINE: usize = 64 * 1024;
 pub(super) enum Destination {
     /// Into the gateway's log.
     Log(LogSink),
-    /// To the gateway's standard output, for audit exporters.
-    Stdout,
+    /// To the gateway's own output, for audit exporters.
+    Own(ExporterOutput),
 }
 
 /// A guest's output stream. Clones share one unfinished line.
@@ -59,11 +60,14 @@ impl Lines {
                     sink.guest_output(&String::from_utf8_lossy(line));
                 }
             }
-            Destination::Stdout => {
+            // Kept when the write fails: the guest is told and may try again.
+            Destination::Own(ExporterOutput::Stdout) => {
                 let mut out = std::io::stdout().lock();
-                // Kept when the write fails: the guest is told and may try again.
                 out.write_all(&unfinished[..end])?;
                 out.flush()?;
+            }
+            Destination::Own(ExporterOutput::Stderr) => {
+                std::io::stderr().lock().write_all(&unfinished[..end])?;
             }
         }
         unfinished.drain(..end);

@@ -1,0 +1,164 @@
+//! The authorization code flow with PKCE and a loopback redirect (RFC 6749 §4.1, RFC 7636, RFC
+//! 8252, RFC 8707, RFC 9207).
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use thiserror::Error;
+use tracing::debug;
+
+use super::LoginError;
+use super::discover::Place;
+use super::fetch::Http;
+use super::loopback::{Expected, Loopback};
+use super::pkce::{NoRandomness, Pkce, random};
+use super::register::{RegisterError, Registered, Registrar};
+use super::token::{self, Grant, TokenError};
+use crate::types::{ScopeSet, Secret};
+
+/// Longest that the user may take.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Why the code flow failed.
+#[derive(Debug, Error)]
+pub(in crate::stdio) enum CodeError {
+    /// No socket for the browser to come back to.
+    #[error("no port of this machine can be listened on: {0}")]
+    NoSocket(std::io::Error),
+    /// The server has only the device flow.
+    #[error("the authorization server has no code flow")]
+    NotOffered,
+    /// The user did not come back.
+    #[error("nobody logged in within 10 minutes")]
+    TooLate,
+    /// Somebody else answered (RFC 9207 §2.4).
+    #[error("the answer came from another authorization server than was asked")]
+    OtherIssuer,
+    /// It is not known who answered.
+    #[error("the answer lacks `iss`, which the authorization server promises")]
+    NoIssuer,
+    /// The server, or the user, says no.
+    #[error("the authorization server says `{0}`{1}")]
+    Refused(String, String),
+    /// The server says neither yes nor no.
+    #[error("the answer has no code")]
+    NoCode,
+    /// The code brings no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// This machine fails.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// A client with a socket that its redirects lead to.
+pub(super) struct Flow {
+    loopback: Loopback,
+    client: Registered,
+}
+
+impl Flow {
+    /// Binds the socket, and registers a client for it unless one is given or known.
+    pub(super) async fn begin(
+        registrar: Registrar<'_>,
+        known: Option<Registered>,
+        port: u16,
+    ) -> Result<Self, LoginError> {
+        let bind = async |port| Loopback::bind(port).await.map_err(CodeError::NoSocket);
+        if let Some(client) = registrar.given() {
+            let loopback = bind(port).await?;
+            return Ok(Self { loopback, client });
+        }
+        // Not every server lets the port vary (RFC 8252 §7.3), so the registered one comes first.
+        if let Some(client) = known
+            && let Some(known) = client.redirect.as_deref().and_then(Loopback::port_of)
+            && (port == 0 || port == known)
+            && let Ok(loopback) = bind(known).await
+        {
+            return Ok(Self { loopback, client });
+        }
+        let loopback = bind(port).await?;
+        let client: Result<_, RegisterError> = registrar.register(Some(&loopback.redirect())).await;
+        Ok(Self {
+            loopback,
+            client: client?,
+        })
+    }
+
+    /// Who we are there.
+    pub(super) fn client(&self) -> &Registered {
+        &self.client
+    }
+
+    /// Sends the user there and waits.
+    pub(super) async fn log_in(
+        self,
+        http: &Http,
+        place: &Place,
+        scopes: &ScopeSet,
+        browser: bool,
+    ) -> Result<Grant, CodeError> {
+        let Self { loopback, client } = self;
+        let (state, pkce) = (random()?, Pkce::new()?);
+        let redirect = loopback.redirect();
+        let mut url = place
+            .server
+            .authorization
+            .clone()
+            .ok_or(CodeError::NotOffered)?;
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("response_type", "code")
+                .append_pair("client_id", &client.id)
+                .append_pair("redirect_uri", &redirect)
+                .append_pair("state", &state)
+                .append_pair("code_challenge", &pkce.challenge)
+                .append_pair("code_challenge_method", "S256")
+                .append_pair("resource", &place.resource);
+            if !scopes.is_empty() {
+                query.append_pair("scope", &scopes.to_string());
+            }
+        }
+        // For a person, and so not as a log line.
+        eprintln!("To log in, open this in a browser on this machine:\n\n  {url}\n");
+        if browser {
+            open_browser(url.as_str());
+        }
+        let expected = Expected {
+            state: Secret::new(state),
+            issuer: place.server.issuer.clone(),
+            promises_iss: place.server.promises_iss,
+        };
+        let code = tokio::time::timeout(PATIENCE, loopback.code(expected)).await;
+        let code = code.map_err(|_| CodeError::TooLate)??;
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code.reveal()),
+            ("redirect_uri", redirect.as_str()),
+            ("code_verifier", pkce.verifier.reveal()),
+        ];
+        Ok(token::ask(http, place, &client, &fields)
+            .await?
+            .asked(scopes))
+    }
+}
+
+/// Tries to open a browser. Who has none opens the printed URL elsewhere.
+fn open_browser(url: &str) {
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let child = tokio::process::Command::new(program)
+        .arg(url)
+        // Our own standard output is not its to write to.
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if let Err(error) = child {
+        debug!(%error, "no browser was opened");
+    }
+}

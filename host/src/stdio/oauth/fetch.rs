@@ -1,0 +1,143 @@
+//! Exchanges with authorization servers: only where tokens may travel, bounded, no redirects.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use serde_json::{Map, Value};
+use thiserror::Error;
+use url::Url;
+
+use super::{Client, shown};
+use crate::config::{is_loopback, is_trustworthy};
+use crate::outbound::SendError;
+
+/// Largest document.
+const MAX_DOCUMENT: usize = 256 * 1024;
+/// Longest exchange.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no document.
+#[derive(Debug, Error)]
+pub(in crate::stdio) enum HttpError {
+    /// Nothing secret may go there.
+    #[error(
+        "`{0}` is not to be trusted: it is not https, or a server elsewhere names this machine"
+    )]
+    Untrustworthy(String),
+    /// No whole answer.
+    #[error("`{url}` gives no answer: {why}")]
+    NoAnswer {
+        /// Whom was asked.
+        url: String,
+        /// Why.
+        why: SendError,
+    },
+    /// Another status than one of success.
+    #[error("`{url}` answers {status}")]
+    Status {
+        /// Whom was asked.
+        url: String,
+        /// What it says.
+        status: StatusCode,
+    },
+    /// No JSON object.
+    #[error("`{0}` does not answer with a JSON object")]
+    NotJson(String),
+}
+
+/// A JSON answer, of success or not.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) json: Map<String, Value>,
+}
+
+/// Speaks to authorization servers on behalf of one MCP server.
+pub(super) struct Http {
+    client: Client,
+    /// The MCP server is on this machine, and so may be what it names.
+    is_local: bool,
+}
+
+impl Http {
+    pub(super) fn new(client: Client, mcp: &Url) -> Self {
+        Self {
+            client,
+            is_local: is_loopback(mcp),
+        }
+    }
+
+    /// A URL that others named, if anything may be sent there. A server elsewhere must not make us
+    /// speak to this machine.
+    pub(super) fn trusted(&self, text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok()?;
+        (is_trustworthy(&url) && (self.is_local || !is_loopback(&url))).then_some(url)
+    }
+
+    /// Fetches a document.
+    pub(super) async fn get(&self, url: &Url) -> Result<Map<String, Value>, HttpError> {
+        let request = Request::builder().method(Method::GET);
+        let reply = self.send(url, request, Bytes::new()).await?;
+        if reply.status != StatusCode::OK {
+            let (url, status) = (shown(url.as_str()), reply.status);
+            return Err(HttpError::Status { url, status });
+        }
+        Ok(reply.json)
+    }
+
+    /// Posts a form, with HTTP Basic authentication where that is given.
+    pub(super) async fn form(
+        &self,
+        url: &Url,
+        form: String,
+        basic: Option<HeaderValue>,
+    ) -> Result<Reply, HttpError> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(basic) = basic {
+            request = request.header(AUTHORIZATION, basic);
+        }
+        self.send(url, request, form.into()).await
+    }
+
+    /// Posts JSON.
+    pub(super) async fn json(&self, url: &Url, json: &Value) -> Result<Reply, HttpError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .header(CONTENT_TYPE, "application/json");
+        self.send(url, request, json.to_string().into()).await
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<Reply, HttpError> {
+        let name = || shown(url.as_str());
+        // This is the one place that all of them pass.
+        if self.trusted(url.as_str()).is_none() {
+            return Err(HttpError::Untrustworthy(name()));
+        }
+        let request = request
+            .uri(url.as_str())
+            .header(ACCEPT, "application/json")
+            .body(body);
+        let request = request.map_err(|_| HttpError::Untrustworthy(name()))?;
+        let answer = self.client.send(request, TIMEOUT, MAX_DOCUMENT).await;
+        let answer = answer.map_err(|why| HttpError::NoAnswer { url: name(), why })?;
+        match serde_json::from_slice(&answer.body) {
+            Ok(json) => Ok(Reply {
+                status: answer.status,
+                json,
+            }),
+            Err(_) if answer.status.is_success() => Err(HttpError::NotJson(name())),
+            Err(_) => Err(HttpError::Status {
+                url: name(),
+                status: answer.status,
+            }),
+        }
+    }
+}

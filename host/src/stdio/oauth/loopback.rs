@@ -1,0 +1,258 @@
+//! Where the browser comes back to (RFC 8252 §7.3): a socket of this machine, for one login.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::code::CodeError;
+use super::shown;
+use crate::types::Secret;
+
+const PATH: &str = "/callback";
+
+/// What the browser must bring.
+pub(super) struct Expected {
+    pub(super) state: Secret,
+    pub(super) issuer: String,
+    /// The server promises `iss` (RFC 9207 §3).
+    pub(super) promises_iss: bool,
+}
+
+/// A bound socket.
+pub(super) struct Loopback {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Loopback {
+    /// Binds a port; 0: any.
+    pub(super) async fn bind(port: u16) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// The redirect URI.
+    pub(super) fn redirect(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+
+    /// The port of a redirect URI of ours.
+    pub(super) fn port_of(redirect: &str) -> Option<u16> {
+        let rest = redirect.strip_prefix("http://127.0.0.1:")?;
+        rest.strip_suffix(PATH)?.parse().ok()
+    }
+
+    /// Waits for the browser and returns the authorization code.
+    pub(super) async fn code(self, expected: Expected) -> Result<Secret, CodeError> {
+        let (found, mut outcome) = mpsc::channel(1);
+        let (expected, address) = (Arc::new(expected), self.address);
+        // Ends with this, and all connections with it.
+        let mut connections = JoinSet::new();
+        loop {
+            let stream = tokio::select! {
+                accepted = self.listener.accept() => accepted.map_err(CodeError::NoSocket)?.0,
+                outcome = outcome.recv() => {
+                    // The page is written before the connection is closed.
+                    let grace = std::time::Duration::from_secs(1);
+                    drop(tokio::time::timeout(grace, connections.join_all()).await);
+                    return outcome.unwrap_or(Err(CodeError::TooLate));
+                }
+            };
+            let (found, expected) = (found.clone(), Arc::clone(&expected));
+            connections.spawn(async move {
+                let service = service_fn(move |request| {
+                    let page = page(&request, address, &expected, &found);
+                    async move { Ok::<_, Infallible>(page) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .keep_alive(false)
+                    .serve_connection(TokioIo::new(stream), service);
+                // A browser that goes away has had what it came for, or comes again.
+                drop(connection.await);
+            });
+        }
+    }
+}
+
+fn page(
+    request: &Request<Incoming>,
+    address: SocketAddr,
+    expected: &Expected,
+    found: &mpsc::Sender<Result<Secret, CodeError>>,
+) -> Response<Full<Bytes>> {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_ours = request.method() == Method::GET
+        && request.uri().path() == PATH
+        && host == Some(address.to_string().as_str());
+    if !is_ours {
+        return html(StatusCode::NOT_FOUND, "There is nothing here.");
+    }
+    match judge(request.uri().query().unwrap_or_default(), expected) {
+        // Not the end: the right one may still come.
+        None => html(
+            StatusCode::BAD_REQUEST,
+            "This is not the login that is waited for.",
+        ),
+        Some(outcome) => {
+            let page = match &outcome {
+                Ok(_) => html(
+                    StatusCode::OK,
+                    "You are logged in. You can close this window.",
+                ),
+                Err(_) => html(
+                    StatusCode::BAD_REQUEST,
+                    "The login failed. Your MCP client says why.",
+                ),
+            };
+            // Full: there is an outcome already.
+            let _ = found.try_send(outcome);
+            page
+        }
+    }
+}
+
+/// RFC 6749 §4.1.2, RFC 9207 §2.4. `None`: this answers something else.
+fn judge(query: &str, expected: &Expected) -> Option<Result<Secret, CodeError>> {
+    let mut params = HashMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if params
+            .insert(name.into_owned(), value.into_owned())
+            .is_some()
+        {
+            return None;
+        }
+    }
+    if !expected.state.matches(params.get("state")?.as_bytes()) {
+        return None;
+    }
+    // Nothing else of it is looked at before it is known whose it is.
+    match params.get("iss") {
+        Some(iss) if *iss != expected.issuer => return Some(Err(CodeError::OtherIssuer)),
+        None if expected.promises_iss => return Some(Err(CodeError::NoIssuer)),
+        _ => {}
+    }
+    if let Some(error) = params.get("error") {
+        let description = params
+            .get("error_description")
+            .map(|text| format!(" ({})", shown(text)));
+        return Some(Err(CodeError::Refused(
+            shown(error),
+            description.unwrap_or_default(),
+        )));
+    }
+    let code = params.remove("code").filter(|code| !code.is_empty());
+    Some(code.map(Secret::new).ok_or(CodeError::NoCode))
+}
+
+/// A page of our own words: nothing of the request is in it.
+fn html(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Cortex Gateway</title><p>{text}</p></html>\n"
+    );
+    let mut response = Response::new(Full::new(page.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        // The code is in the URL.
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(query: &str, promises_iss: bool) -> Option<Result<String, String>> {
+        let expected = Expected {
+            state: Secret::new("s1".to_owned()),
+            issuer: "https://i.example/t".to_owned(),
+            promises_iss,
+        };
+        let judged = judge(query, &expected)?;
+        Some(
+            judged
+                .map(|code| code.reveal().to_owned())
+                .map_err(|error| error.to_string()),
+        )
+    }
+
+    #[test]
+    fn only_the_answer_that_was_waited_for_counts() {
+        let code = Some(Ok("c1".to_owned()));
+        assert_eq!(judged("code=c1&state=s1", false), code);
+        assert_eq!(
+            judged("code=c1&state=s1&iss=https%3A%2F%2Fi.example%2Ft", true),
+            code
+        );
+        for other in [
+            "",
+            "code=c1",
+            "code=c1&state=s2",
+            "code=c1&state=s1&state=s1",
+            "code=c1&code=c2&state=s1",
+        ] {
+            assert_eq!(judged(other, false), None, "{other}");
+        }
+        for (query, promised, expected) in [
+            ("code=c1&state=s1", true, "iss"),
+            (
+                "code=c1&state=s1&iss=https%3A%2F%2Fi.example%2Ft%2F",
+                false,
+                "another",
+            ),
+            (
+                "error=evil&state=s1&iss=https%3A%2F%2Fevil.example",
+                false,
+                "another",
+            ),
+            (
+                "error=access_denied&error_description=No.&state=s1",
+                false,
+                "access_denied` (No.)",
+            ),
+            ("state=s1", false, "no code"),
+        ] {
+            let error = judged(query, promised).expect("judged").expect_err(query);
+            assert!(
+                error.contains(expected) && !error.contains("evil"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_redirect_tells_its_port() {
+        assert_eq!(
+            Loopback::port_of("http://127.0.0.1:4711/callback"),
+            Some(4711)
+        );
+        assert_eq!(Loopback::port_of("http://127.0.0.1/callback"), None);
+        assert_eq!(Loopback::port_of("https://a.example/callback"), None);
+    }
+}
