@@ -1,7 +1,5 @@
 //! The one HTTP client for requests out of the gateway. Knows nothing of plugins and tokens.
 
-mod open;
-
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -132,10 +130,15 @@ impl Client {
         Ok((parts, body))
     }
 
-    async fn begin(&self, request: Request<Bytes>) -> Result<(Parts, Incoming), SendError> {
+    /// Like [`open`](Self::open), but bounds nothing except the time to connect: how long an
+    /// answer may take, only its reader knows.
+    ///
+    /// # Errors
+    /// [`SendError::Connection`].
+    pub async fn begin(&self, request: Request<Bytes>) -> Result<(Parts, Incoming), SendError> {
         let answer = self.0.request(request.map(Full::new)).await;
         let answer = answer.map_err(|error| {
-            tracing::debug!(error = %chain(&error), "an exchange with a backend failed");
+            tracing::debug!(error = %chain(&error), "an exchange failed");
             SendError::Connection(if error.is_connect() {
                 "no connection"
             } else {
@@ -144,6 +147,14 @@ impl Client {
         })?;
         Ok(answer.into_parts())
     }
+}
+
+/// Reads the rest of an answer that was [opened](Client::open) or [begun](Client::begin).
+///
+/// # Errors
+/// [`SendError`].
+pub async fn rest(body: Incoming, max_body: usize) -> Result<Bytes, SendError> {
+    read_bounded(body, max_body).await
 }
 
 /// Waits for an exchange, but no longer than this.

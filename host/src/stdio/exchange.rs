@@ -18,7 +18,7 @@ use super::renew;
 use super::session::{SESSION_ID, Session};
 use super::transport::{Fields, Trouble};
 use crate::mcp::jsonrpc::code;
-use crate::outbound::Client;
+use crate::outbound;
 
 /// How often a broken stream is taken up again without anything having come.
 const RESUMPTIONS: u32 = 5;
@@ -53,7 +53,7 @@ pub(super) async fn run(bridge: &Arc<Bridge>, call: &mut Call) -> Result<(), Str
             renew::session(bridge, &session).await?;
             continue;
         }
-        let body = Client::rest(answer.into_body(), MAX_MESSAGE)
+        let body = outbound::rest(answer.into_body(), MAX_MESSAGE)
             .await
             .unwrap_or_default();
         // An `error` without a code is none of JSON-RPC: OAuth has such, and proxies.
@@ -122,7 +122,7 @@ async fn deliver(
     match form(&head.headers) {
         Form::Events => stream(bridge, call, &head.headers, Stream::new(body), fields).await,
         Form::Json => {
-            let body = Client::rest(body, MAX_MESSAGE).await;
+            let body = outbound::rest(body, MAX_MESSAGE).await;
             let body = body.map_err(|error| broken(&error.to_string()))?;
             whole(bridge, call, &head.headers, &body).await
         }
@@ -348,7 +348,7 @@ pub(super) async fn response(answer: Response<Incoming>) -> Result<String, Strin
         }
         return Err(broken("the connection ended"));
     }
-    let body = Client::rest(body, MAX_MESSAGE).await;
+    let body = outbound::rest(body, MAX_MESSAGE).await;
     let body = body.map_err(|error| broken(&error.to_string()))?;
     String::from_utf8(body.into()).map_err(|_| "the MCP server's answer is no text".to_owned())
 }

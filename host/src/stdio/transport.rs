@@ -129,11 +129,12 @@ impl Transport {
             request = request.header(name, value);
         }
         let request = request.body(body.clone())?;
-        let sent = self.client.open(request).await;
-        sent.map_err(|why| Trouble::Unreachable {
+        let sent = self.client.begin(request).await;
+        let (head, body) = sent.map_err(|why| Trouble::Unreachable {
             url: self.url.clone(),
             why,
-        })
+        })?;
+        Ok(Response::from_parts(head, body))
     }
 }
 
