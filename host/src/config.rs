@@ -6,6 +6,7 @@
 mod backends;
 mod oauth;
 mod plugins;
+mod streams;
 mod urls;
 mod vars;
 
@@ -19,6 +20,7 @@ use crate::types::{Key256, ScopeSet, Secret};
 pub use backends::BackendConfig;
 pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{InstanceMode, PluginConfig};
+pub use streams::StreamConfig;
 pub use urls::is_trustworthy;
 use vars::Vars;
 pub use vars::{Problem, Problems};
@@ -70,6 +72,8 @@ pub struct Config {
     pub backends: Vec<BackendConfig>,
     /// Seconds between two refreshes of a backend's catalog.
     pub refresh_seconds: u64,
+    /// Bounds of notification streams.
+    pub streams: StreamConfig,
     /// Where components are found and what they may use.
     pub plugins: PluginConfig,
     /// Where the gateway keeps its files.
@@ -158,6 +162,7 @@ impl Config {
             technical_token,
             backends,
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
+            streams: streams::read(&mut vars),
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
             state_keys: state_keys(&mut vars),

@@ -16,4 +16,5 @@ mod peers;
 mod plugins;
 mod scopes;
 mod sessions;
+mod streams;
 mod tidy;

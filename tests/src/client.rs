@@ -147,6 +147,24 @@ impl Client {
         })
     }
 
+    /// Sends exactly this and the client's credential, and reads no more than the head of the answer.
+    pub async fn open(
+        &self,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
+        let mut all = Vec::new();
+        self.credential(&mut all, headers);
+        let uri = format!("{}/mcp", self.base);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in all {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body.into())).context("a request")?;
+        self.http.request(request).await.context("a response")
+    }
+
     /// `GET path`.
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], "")

@@ -9,11 +9,13 @@
 pub mod backend;
 pub mod client;
 pub mod gateway;
+pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
 pub use client::{Client, Reply};
 pub use cortex_test_issuer as issuer;
 pub use gateway::{Gateway, GatewayBuilder};
+pub use stream::Stream;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
