@@ -14,10 +14,11 @@ use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
-use crate::pipeline::{Ended, Gateway, Levels, Origins, Route, Waiting};
+use crate::pipeline::{self, Ended, Gateway, Levels, Origins, Route, Views, Waiting};
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
+use crate::streams::Hub;
 
 /// Requests that are served at one time; more are told to come back.
 const MAX_REQUESTS: usize = 2_048;
@@ -66,8 +67,8 @@ pub async fn serve(
     say_what_is_missing(&plugins);
 
     let routes = routes(&config, &plugins);
-    let (queue, delivery) =
-        audit::start(plugins.exporters.clone()).context("cannot start the audit delivery")?;
+    let (queue, delivery) = audit::start(plugins.exporters.clone(), config.streams.max)
+        .context("cannot start the audit delivery")?;
     let gateway = Arc::new(Gateway {
         origins: Origins::new(&config),
         catalog: Catalog::new(routes.keys()),
@@ -76,6 +77,8 @@ pub async fn serve(
         waiting: Waiting::default(),
         levels: Levels::default(),
         ended: Ended::default(),
+        streams: Arc::new(Hub::new(config.streams)),
+        views: Views::default(),
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),
@@ -88,6 +91,7 @@ pub async fn serve(
         .map(|source| spawn_refresh(&gateway, source))
         .collect();
     refreshing.extend(spawn_key_refresh(&gateway));
+    refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
 
     info!("listening on http://{}/mcp", listener.address()?);
     if gateway.config.dev_bypass.is_some() {

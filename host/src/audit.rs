@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::plugin::{AuditRecord, Exporter};
 
-/// Records that wait for exporters at most.
+/// Records that wait for exporters at most, besides the places of those who listen.
 const QUEUE: usize = 10_000;
 /// Records in one batch at most.
 const BATCH: usize = 256;
@@ -81,10 +81,13 @@ impl Delivery {
 /// Starts the delivery to these exporters, in order, on a thread of its own: an exporter that
 /// blocks on standard output must not hold up requests.
 ///
+/// `streams`: how many may listen. Each holds a place for as long as it does, which must not be
+/// at the expense of requests.
+///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(exporters: Vec<Arc<Exporter>>) -> std::io::Result<(Queue, Delivery)> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+pub fn start(exporters: Vec<Arc<Exporter>>, streams: usize) -> std::io::Result<(Queue, Delivery)> {
+    let (sender, receiver) = mpsc::channel(QUEUE + streams);
     let (hurry, hurried) = tokio::sync::watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -94,6 +94,8 @@ pub struct Snapshot {
     pub templates: Listing,
     /// Every configured backend.
     pub backends: BTreeMap<BackendId, Health>,
+    /// Counts the snapshots that list something else than the one before.
+    pub generation: u64,
     /// Templates, taken apart.
     routes: Vec<TemplateRoute>,
 }
@@ -219,6 +221,8 @@ pub struct Catalog {
     parts: Mutex<BTreeMap<BackendId, Part>>,
     /// Counts backends that were asked at least once.
     asked: watch::Sender<usize>,
+    /// The generation of the current snapshot.
+    generation: watch::Sender<u64>,
     backends: usize,
 }
 
@@ -235,12 +239,18 @@ impl Catalog {
             backends: parts.len(),
             parts: Mutex::new(parts),
             asked: watch::Sender::new(0),
+            generation: watch::Sender::new(0),
         }
     }
 
     /// The catalog of this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Tells of every snapshot that lists something else than the one before.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     /// Whether every backend was asked at least once.
@@ -273,7 +283,17 @@ impl Catalog {
     fn publish(&self, id: &BackendId, part: Part) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.insert(id.clone(), part);
-        self.current.store(Arc::new(merge(&parts)));
+        let before = self.current.load();
+        let mut after = merge(&parts);
+        let changed = Kind::ALL
+            .into_iter()
+            .any(|kind| !refresh::alike(&before.listing(kind).listed, &after.listing(kind).listed));
+        after.generation = before.generation + u64::from(changed);
+        let generation = after.generation;
+        self.current.store(Arc::new(after));
+        if changed {
+            self.generation.send_replace(generation);
+        }
     }
 }
 
@@ -295,6 +315,7 @@ fn merge(parts: &BTreeMap<BackendId, Part>) -> Snapshot {
         routes: all()
             .flat_map(|p| p.offer.templates.iter().cloned())
             .collect(),
+        generation: 0,
     }
 }
 

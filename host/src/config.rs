@@ -7,6 +7,7 @@ mod backends;
 mod oauth;
 mod plugins;
 mod stdio;
+mod streams;
 mod urls;
 mod vars;
 
@@ -21,6 +22,7 @@ pub use backends::BackendConfig;
 pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
 pub use stdio::StdioConfig;
+pub use streams::StreamConfig;
 pub use urls::{is_loopback, is_trustworthy};
 use vars::Vars;
 pub use vars::{Problem, Problems};
@@ -72,6 +74,8 @@ pub struct Config {
     pub backends: Vec<BackendConfig>,
     /// Seconds between two refreshes of a backend's catalog.
     pub refresh_seconds: u64,
+    /// Bounds of notification streams.
+    pub streams: StreamConfig,
     /// Where components are found and what they may use.
     pub plugins: PluginConfig,
     /// Where the gateway keeps its files.
@@ -165,6 +169,7 @@ impl Config {
             technical_token,
             backends,
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
+            streams: streams::read(&mut vars),
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
             state_keys: state_keys(&mut vars),

@@ -15,6 +15,7 @@ pub mod plugin;
 
 pub mod audit;
 pub mod catalog;
+pub mod streams;
 
 pub mod pipeline;
 pub mod server;

@@ -12,6 +12,7 @@ mod base_scopes;
 mod body;
 mod dispatch;
 mod intent;
+mod listen;
 mod notices;
 mod origin;
 mod parse;
@@ -22,6 +23,7 @@ mod rounds;
 mod session;
 mod state;
 mod version;
+mod view;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,15 +40,18 @@ use crate::mcp::version::ProtocolVersion;
 use crate::oauth::ResourceServer;
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
+use crate::streams::Hub;
 use crate::types::{BackendId, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
 
 pub use answer::Answer;
 pub use audit::Record;
+pub use listen::{Heard, Listening, Opened};
 pub use origin::Origins;
 pub use refusal::Refusal;
 pub use rounds::Waiting;
 pub use session::{Ended, Levels};
+pub use view::{Views, announce};
 
 /// A request as it arrived, nothing checked.
 pub struct Arrival {
@@ -86,6 +91,10 @@ pub struct Gateway {
     pub sealer: Sealer,
     /// Legacy sessions that are over before their time.
     pub ended: Ended,
+    /// Who listens.
+    pub streams: Arc<Hub>,
+    /// What callers see.
+    pub views: Views,
     /// Where audit records go.
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.
@@ -104,6 +113,8 @@ pub enum Served {
     Whole(Finished),
     /// With reports while it runs, and an answer at the end.
     Stream(Running),
+    /// With notifications, until somebody ends it.
+    Listening(Listening),
 }
 
 /// A request that is over.
@@ -162,7 +173,9 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
     };
     let mut record = Box::new(record);
     let (reporter, mut reports) = notices::channel(&arrival.head.headers);
+    let gateway = Arc::clone(&gw);
     let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> = Box::pin(async move {
+        let gw = gateway;
         let outcome = run(&gw, arrival, &mut record, reporter).await;
         Finished {
             outcome,
@@ -183,7 +196,17 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
             work,
             finished: Some(finished),
         }),
-        _ => Served::Whole(finished),
+        _ => whole_or_listening(gw, finished),
+    }
+}
+
+fn whole_or_listening(gw: Arc<Gateway>, finished: Finished) -> Served {
+    match finished {
+        Finished {
+            outcome: Ok(Answer::Listening(opened)),
+            record: Some(record),
+        } => Served::Listening(Listening::new(gw, *opened, record)),
+        finished => Served::Whole(finished),
     }
 }
 
@@ -225,6 +248,10 @@ async fn serve(
             let session = session::begin(gw, &request, version, record)?;
             answer::initialize(gw, version, session)
         }
+        dispatch::Route::Listen(request) => {
+            let opened = listen::subscribe(gw, *request).await?;
+            Ok(Answer::Listening(Box::new(opened)))
+        }
         dispatch::Route::List(list) => {
             let visible = policy::visible(&gw.plugins, list).await?;
             record.listed(&visible);
@@ -260,6 +287,51 @@ fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer
     Ok(Answer::Accepted)
 }
 
+/// Serves one `GET /mcp`: a client of the legacy era listens.
+pub async fn listen(gw: Arc<Gateway>, arrival: Arrival) -> Served {
+    let Ok(mut record) = audit::open(&gw, &arrival) else {
+        return Served::Whole(Finished {
+            outcome: Err(Refusal::Overloaded),
+            record: None,
+        });
+    };
+    record.method("GET");
+    let outcome = open_stream(&gw, arrival, &mut record).await;
+    let record = Some(Box::new(record));
+    whole_or_listening(gw, Finished { outcome, record })
+}
+
+async fn open_stream(
+    gw: &Gateway,
+    arrival: Arrival,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    let request = origin::check(&gw.origins, arrival)?;
+    if !listen::wants_stream(request.headers()) {
+        return Err(Refusal::NotThisWay("POST, GET, DELETE, OPTIONS"));
+    }
+    let request = in_legacy_era(gw, request, record).await?;
+    let opened = listen::get(gw, request, record).await?;
+    Ok(Answer::Listening(Box::new(opened)))
+}
+
+/// Lets in who is known and speaks by the rules of the legacy era: the modern one has neither
+/// sessions nor `GET` (MCP 2026-07-28, "Earlier Streamable HTTP Revisions").
+async fn in_legacy_era(
+    gw: &Gateway,
+    request: origin::FromAllowedOrigin,
+    record: &mut Record,
+) -> Result<auth::Authenticated, Refusal> {
+    let request = version::check(&gw.config, request, record).await?;
+    if request.header.is_some_and(ProtocolVersion::is_modern) {
+        return Err(Refusal::NotThisWay("POST, OPTIONS"));
+    }
+    let request = auth::authenticate(gw, request).await?;
+    record.caller(request.caller());
+    let request = base_scopes::check(&gw.config, request)?;
+    Ok(pool::check(&gw.config, request)?.into_inner())
+}
+
 /// Serves one `DELETE /mcp`: a client of the legacy era ends its session.
 pub async fn end_session(gw: Arc<Gateway>, arrival: Arrival) -> Finished {
     let Ok(mut record) = audit::open(&gw, &arrival) else {
@@ -278,16 +350,9 @@ pub async fn end_session(gw: Arc<Gateway>, arrival: Arrival) -> Finished {
 
 async fn end(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answer, Refusal> {
     let request = origin::check(&gw.origins, arrival)?;
-    let request = version::check(&gw.config, request, record).await?;
-    // There are no sessions in the modern era (MCP 2026-07-28, "Earlier Streamable HTTP Revisions").
-    if request.header.is_some_and(ProtocolVersion::is_modern) {
-        return Err(Refusal::NotThisWay("POST, OPTIONS"));
-    }
-    let request = auth::authenticate(gw, request).await?;
-    record.caller(request.caller());
-    let request = base_scopes::check(&gw.config, request)?;
-    let request = pool::check(&gw.config, request)?;
-    let (arrival, _, caller) = request.into_inner().into_parts();
-    session::end(gw, &arrival.head, &caller, record)?;
+    let request = in_legacy_era(gw, request, record).await?;
+    let (arrival, _, caller) = request.into_parts();
+    let session = session::end(gw, &arrival.head, &caller, record)?;
+    gw.streams.end_session(session.id);
     Ok(Answer::Accepted)
 }

@@ -19,4 +19,5 @@ mod rounds;
 mod scopes;
 mod sessions;
 mod stdio;
+mod streams;
 mod tidy;

@@ -2,7 +2,7 @@
 //! stream. And messages for the client, on the same stream.
 
 use cortex_tests::client::modern_meta;
-use cortex_tests::{Client, Gateway, GatewayBuilder};
+use cortex_tests::{Client, Gateway, GatewayBuilder, Stream};
 use serde_json::{Value, json};
 
 async fn start() -> Gateway {
@@ -15,6 +15,10 @@ async fn start() -> Gateway {
         .await;
     gateway.ready().await;
     gateway
+}
+
+async fn message(stream: &mut Stream) -> Value {
+    stream.message().await.expect("not the end yet").json()
 }
 
 fn form() -> Value {
@@ -145,9 +149,9 @@ async fn a_legacy_client_is_asked_on_the_stream_of_its_request() {
         let params =
             json!({ "name": "bad_ask", "arguments": { "requests": form(), "state": "again:S" } });
         let body = json!({ "jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params });
-        let mut stream = client.post_open(body.to_string(), &headers).await;
+        let mut stream = Stream::post(client, body.to_string(), &headers).await;
         for _round in 0..2 {
-            let question = stream.message().await;
+            let question = message(&mut stream).await;
             assert_eq!(question["method"], "elicitation/create");
             assert_eq!(question["params"]["message"], "Who?");
             assert_eq!(
@@ -162,13 +166,13 @@ async fn a_legacy_client_is_asked_on_the_stream_of_its_request() {
             let taken = client.post(answer.to_string(), &headers).await;
             assert_eq!(taken.status, 202);
         }
-        let result = stream.message().await;
+        let result = message(&mut stream).await;
         assert_eq!(result["id"], 9);
         assert_eq!(
             result["result"]["content"][0]["text"],
             r#"S {"who":{"action":"decline"}}"#
         );
-        assert_eq!(stream.next().await.expect("a stream"), None, "then it ends");
+        assert_eq!(stream.frame().await, None, "then it ends");
     }
 }
 
@@ -182,11 +186,11 @@ async fn a_legacy_client_may_refuse() {
     let headers = [("mcp-session-id", session.as_str())];
     let params = json!({ "name": "bad_ask", "arguments": { "requests": form() } });
     let body = json!({ "jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params });
-    let mut stream = client.post_open(body.to_string(), &headers).await;
-    let question = stream.message().await;
+    let mut stream = Stream::post(client, body.to_string(), &headers).await;
+    let question = message(&mut stream).await;
     let error = json!({ "jsonrpc": "2.0", "id": question["id"], "error": { "code": -1, "message": "not today" } });
     client.post(error.to_string(), &headers).await;
-    let result = stream.message().await["result"].clone();
+    let result = message(&mut stream).await["result"].clone();
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().expect("a text");
     assert!(text.contains("not today"), "{text}");
@@ -205,15 +209,15 @@ async fn messages_reach_who_wants_them() {
     let session = client.initialize("2025-11-25").await;
     let headers = [("mcp-session-id", session.as_str())];
     let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "bad_say" } });
-    let mut stream = client.post_open(call.to_string(), &headers).await;
-    let told = stream.message().await;
+    let mut stream = Stream::post(client, call.to_string(), &headers).await;
+    let told = message(&mut stream).await;
     assert_eq!(
         told,
         json!({ "jsonrpc": "2.0", "method": "notifications/message",
                 "params": { "level": "warning", "logger": "mischief", "data": { "low": true } } })
     );
     assert_eq!(
-        stream.message().await["result"]["content"][0]["text"],
+        message(&mut stream).await["result"]["content"][0]["text"],
         "info"
     );
     let set = json!({ "jsonrpc": "2.0", "id": 2, "method": "logging/setLevel", "params": { "level": "error" } });

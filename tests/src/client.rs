@@ -3,12 +3,10 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-
-use crate::Stream;
 
 /// The dev bypass token of every gateway under test.
 pub const DEV_TOKEN: &str = "dev-token-of-the-tests";
@@ -132,22 +130,6 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Reply> {
-        let stream = self.open(method, path, headers, body).await?;
-        Ok(Reply {
-            status: stream.status,
-            headers: stream.headers.clone(),
-            body: stream.rest().await?,
-        })
-    }
-
-    /// Sends exactly this, and leaves the response open.
-    pub async fn open(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Bytes>,
-    ) -> anyhow::Result<Stream> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
@@ -156,19 +138,31 @@ impl Client {
         }
         let request = request.body(Full::new(body.into())).context("a request")?;
         let response = self.http.request(request).await.context("a response")?;
-        Ok(Stream::new(response))
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.context("a body")?.to_bytes();
+        Ok(Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
     }
 
-    /// `POST /mcp` like [`post`](Self::post), with the response left open.
-    pub async fn post_open(&self, body: impl Into<Bytes>, extra: &[(&str, &str)]) -> Stream {
-        let mut headers = vec![
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-        ];
-        self.credential(&mut headers, extra);
-        self.open(Method::POST, "/mcp", &headers, body)
-            .await
-            .expect("a response")
+    /// Sends exactly this and the client's credential, and reads no more than the head of the answer.
+    pub async fn open(
+        &self,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
+        let mut all = Vec::new();
+        self.credential(&mut all, headers);
+        let uri = format!("{}/mcp", self.base);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in all {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body.into())).context("a request")?;
+        self.http.request(request).await.context("a response")
     }
 
     /// `GET path`.

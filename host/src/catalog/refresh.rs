@@ -164,18 +164,24 @@ fn counts(offer: &Offer) -> String {
 }
 
 fn same(a: &Offer, b: &Offer) -> bool {
-    let alike = |a: &Entry, b: &Entry| {
-        a.definition.get() == b.definition.get() && a.item.scopes == b.item.scopes
-    };
-    let lists = |a: &[Arc<Entry>], b: &[Arc<Entry>]| {
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b))
-    };
-    lists(&a.tools, &b.tools)
-        && lists(&a.prompts, &b.prompts)
-        && lists(&a.resources, &b.resources)
-        && a.templates.len() == b.templates.len()
-        && a.templates
+    let templates = |offer: &Offer| -> Vec<Arc<Entry>> {
+        offer
+            .templates
             .iter()
-            .zip(&b.templates)
-            .all(|(a, b)| alike(&a.entry, &b.entry))
+            .map(|r| Arc::clone(&r.entry))
+            .collect()
+    };
+    alike(&a.tools, &b.tools)
+        && alike(&a.prompts, &b.prompts)
+        && alike(&a.resources, &b.resources)
+        && alike(&templates(a), &templates(b))
+}
+
+/// Whether two lists look the same to everybody.
+pub(super) fn alike(a: &[Arc<Entry>], b: &[Arc<Entry>]) -> bool {
+    let alike = |(a, b): (&Arc<Entry>, &Arc<Entry>)| {
+        Arc::ptr_eq(a, b)
+            || (a.definition.get() == b.definition.get() && a.item.scopes == b.item.scopes)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(alike)
 }

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::listen::Opened;
 use super::policy::Visible;
 use super::{Gateway, Refusal};
 use crate::catalog::Kind;
 use crate::mcp::json;
-use crate::mcp::params::{META_SERVER_INFO, Params, text};
+use crate::mcp::jsonrpc::Id;
+use crate::mcp::params::{META_SERVER_INFO, META_SUBSCRIPTION_ID, Params, text};
 use crate::mcp::version::ProtocolVersion;
 
 pub(super) use other::{as_it_is, completion, input_required, prompt, resource};
@@ -34,6 +36,8 @@ pub enum Answer {
         /// The value of `Mcp-Session-Id`.
         id: String,
     },
+    /// A notification stream.
+    Listening(Box<Opened>),
     /// The `result` of a JSON-RPC response.
     Result {
         /// The result, a JSON object.
@@ -110,6 +114,14 @@ pub(super) fn discover(gw: &Gateway) -> Result<Answer, Refusal> {
     }))
 }
 
+/// The graceful end of `subscriptions/listen`.
+pub(super) fn listened(gw: &Gateway, subscription: &Id) -> Result<Answer, Refusal> {
+    result(&serde_json::json!({
+        "resultType": "complete",
+        "_meta": { META_SUBSCRIPTION_ID: subscription, META_SERVER_INFO: server_info(gw) },
+    }))
+}
+
 /// A result without content (`ping`).
 pub(super) fn empty() -> Result<Answer, Refusal> {
     result(&serde_json::json!({}))
@@ -139,9 +151,9 @@ pub(super) fn list(gw: &Gateway, visible: Visible) -> Result<Answer, Refusal> {
 /// What the gateway can do, whatever its backends offer at the moment.
 fn capabilities() -> serde_json::Value {
     serde_json::json!({
-        "tools": {},
-        "prompts": {},
-        "resources": {},
+        "tools": { "listChanged": true },
+        "prompts": { "listChanged": true },
+        "resources": { "listChanged": true },
         "completions": {},
         "logging": {},
     })

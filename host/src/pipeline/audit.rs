@@ -166,7 +166,7 @@ impl Record {
     pub fn close(mut self, outcome: &Result<Answer, Refusal>, response_size: usize) {
         self.fields.response_size = response_size;
         self.fields.error_code = match outcome {
-            Ok(Answer::Accepted | Answer::Session { .. }) => None,
+            Ok(Answer::Accepted | Answer::Session { .. } | Answer::Listening(_)) => None,
             Ok(Answer::Result { error_code, .. }) => error_code.clone(),
             Err(refusal) => Some(refusal.code().to_owned()),
         };

@@ -3,22 +3,31 @@
 mod bearer;
 mod dev_bypass;
 
+use std::sync::Arc;
+
 use tracing::debug;
 
 use super::version::Versioned;
 use super::{Arrival, Gateway, Refusal};
 use crate::mcp::version::ProtocolVersion;
+use crate::oauth::TokenError;
 use crate::types::{AccessToken, Principal};
 
 /// A caller who was authenticated: only this module makes one.
+#[derive(Clone)]
 pub(super) struct Caller {
-    principal: Principal,
+    principal: Arc<Principal>,
     token: AccessToken,
 }
 
 impl Caller {
     pub(super) fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The principal, for those who keep it.
+    pub(super) fn shared(&self) -> Arc<Principal> {
+        Arc::clone(&self.principal)
     }
 
     /// What a backend is given on the caller's behalf.
@@ -52,7 +61,7 @@ pub(super) async fn authenticate(
     let Versioned { arrival, header } = request;
     let caller = match &gw.config.dev_bypass {
         Some(bypass) if dev_bypass::is_presented(bypass, &arrival) => Caller {
-            principal: dev_bypass::principal(bypass),
+            principal: Arc::new(dev_bypass::principal(bypass)),
             token: AccessToken::new(bypass.token.clone()),
         },
         _ => by_token(gw, &arrival).await?,
@@ -72,7 +81,22 @@ async fn by_token(gw: &Gateway, arrival: &Arrival) -> Result<Caller, Refusal> {
     let verified = verified
         .inspect_err(|why| debug!(request.id = %arrival.id, "an access token is refused: {why}"))?;
     Ok(Caller {
-        principal: verified.principal.clone(),
+        principal: Arc::new(verified.principal.clone()),
         token: AccessToken::new(token),
     })
+}
+
+/// Whether what a caller came in by would let the caller in again. Of a token that cannot be
+/// checked at the moment nothing bad is known.
+pub(super) async fn is_still_good(gw: &Gateway, caller: &Caller) -> bool {
+    if caller.principal.dev_bypass {
+        return true;
+    }
+    match &gw.oauth {
+        Some(oauth) => !matches!(
+            oauth.authenticate(caller.token.secret()).await,
+            Err(TokenError::Invalid(_))
+        ),
+        None => false,
+    }
 }

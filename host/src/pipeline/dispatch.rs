@@ -21,6 +21,8 @@ pub(super) enum Route {
     Local(Answer),
     /// Begin a session.
     Initialize(Box<Parsed>),
+    /// Tell the caller of changes from now on.
+    Listen(Box<Parsed>),
     /// List what the caller may see.
     List(ListIntent),
     /// Use something, if the caller may.
@@ -35,6 +37,7 @@ pub(super) async fn route(gw: &Gateway, request: InSession) -> Result<Route, Ref
         ("initialize", false) => Ok(Route::Initialize(Box::new(request.into_inner()))),
         ("ping", false) => Ok(Route::Local(answer::empty()?)),
         ("logging/setLevel", false) => set_level(gw, &request),
+        ("subscriptions/listen", true) => Ok(Route::Listen(Box::new(request.into_inner()))),
         ("server/discover", true) => Ok(Route::Local(answer::discover(gw)?)),
         ("tools/list", _) => list(gw, request, Kind::Tools).await,
         ("prompts/list", _) => list(gw, request, Kind::Prompts).await,

@@ -20,6 +20,10 @@ pub struct Origins {
 pub(super) struct FromAllowedOrigin(Arrival);
 
 impl FromAllowedOrigin {
+    pub(super) fn headers(&self) -> &http::HeaderMap {
+        &self.0.head.headers
+    }
+
     pub(super) fn into_inner(self) -> Arrival {
         self.0
     }

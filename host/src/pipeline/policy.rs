@@ -90,7 +90,8 @@ pub(super) async fn visible(plugins: &Plugins, list: ListIntent) -> Result<Visib
     })
 }
 
-async fn filter(
+/// Leaves of entries what a caller may see.
+pub(super) async fn filter(
     plugins: &Plugins,
     principal: &Principal,
     listed: &[Arc<Entry>],

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::oauth::{Invalid, TokenError};
 use crate::plugin::Fault;
+use crate::streams::NoStream;
 use crate::types::ScopeSet;
 
 /// Why a request gets no result.
@@ -70,6 +71,9 @@ pub enum Refusal {
     /// The HTTP method is not for this request; carries those that are.
     #[error("expected {0}")]
     NotThisWay(&'static str),
+    /// There is no room for another stream.
+    #[error(transparent)]
+    NoStream(NoStream),
     /// No such method.
     #[error("method not found: {0}")]
     UnknownMethod(String),
@@ -160,6 +164,8 @@ impl Refusal {
             Self::UnknownSession => "unknown_session",
             Self::SessionRequired => "session_required",
             Self::NotThisWay(_) => "method_not_allowed",
+            Self::NoStream(NoStream::TooManyOfCaller) => "too_many_streams",
+            Self::NoStream(_) => "overloaded",
             Self::UnknownMethod(_) => "method_not_found",
             Self::InvalidParams(_) => "invalid_params",
             Self::UnknownTool(_) => "unknown_tool",

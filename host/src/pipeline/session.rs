@@ -211,7 +211,8 @@ fn binding(principal: &Principal) -> [&[u8]; 2] {
 
 impl ClientInfo {
     fn parse(raw: &RawValue) -> Option<Self> {
-        let told: Self = serde_json::from_str(raw.get()).ok()?;
+        let object = Some(raw.get()).filter(|text| text.starts_with('{'));
+        let told: Self = serde_json::from_str(object?).ok()?;
         let cut = |text: String| text.chars().take(MAX_CLIENT_INFO).collect();
         Some(Self {
             name: cut(told.name),
@@ -236,7 +237,7 @@ mod tests {
         let long = format!(r#"{{"name":"{}","version":"1"}}"#, "é".repeat(1_000));
         let kept = parse(&long).expect("an implementation");
         assert_eq!(kept.name.chars().count(), MAX_CLIENT_INFO);
-        for nothing in ["7", "{}", r#"{"name":7,"version":"1"}"#] {
+        for nothing in ["7", "{}", r#"["t","1"]"#, r#"{"name":7,"version":"1"}"#] {
             assert_eq!(parse(nothing), None, "{nothing}");
         }
     }

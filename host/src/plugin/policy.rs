@@ -35,8 +35,8 @@ pub struct Policy {
     pub name: PluginName,
     /// Its own version.
     pub version: String,
-    /// Whether it wants to see arguments.
-    reads_arguments: bool,
+    /// What it looks at besides the item.
+    reads: Vec<String>,
     pre: ScopePolicyPre<State>,
     runtime: Arc<Runtime>,
 }
@@ -55,7 +55,7 @@ impl Policy {
         let mut policy = Self {
             name,
             version,
-            reads_arguments: false,
+            reads: Vec::new(),
             pre,
             runtime,
         };
@@ -63,11 +63,18 @@ impl Policy {
         guest.begin(None, None);
         let exports = guest.exports.cortex_gateway_policy();
         let result = tokio::time::timeout(WALL, exports.call_reads(&mut guest.store)).await;
-        policy.reads_arguments = guest
-            .end("reads", WALL, result)?
-            .iter()
-            .any(|word| word == "arguments");
+        policy.reads = guest.end("reads", WALL, result)?;
         Ok(policy)
+    }
+
+    /// Whether it looks at this: `scopes`, `subject`, `claims`, `arguments`, `time`.
+    pub fn reads(&self, what: &str) -> bool {
+        self.reads.iter().any(|word| word == what)
+    }
+
+    /// Whether it looks at nothing but these.
+    pub fn reads_only(&self, words: &[&str]) -> bool {
+        self.reads.iter().all(|word| words.contains(&word.as_str()))
     }
 
     /// Which of these the caller may see: one answer per item.
@@ -111,7 +118,7 @@ impl Policy {
     ) -> Result<Decision, Fault> {
         let mut guest = self.fresh("authorize").await?;
         guest.begin(Some(request), None);
-        let arguments = self.reads_arguments.then(|| arguments.to_owned());
+        let arguments = self.reads("arguments").then(|| arguments.to_owned());
         let exports = guest.exports.cortex_gateway_policy();
         let principal = to_wire(caller);
         let running =

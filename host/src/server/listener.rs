@@ -131,6 +131,7 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
     // From here on new connections are refused.
     drop(listener);
     info!("stopping: no new connections; calls in flight finish");
+    gw.streams.stop();
     if tokio::time::timeout(DRAIN_TIME, graceful.shutdown())
         .await
         .is_err()

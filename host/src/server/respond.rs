@@ -20,7 +20,10 @@ use crate::config::Config;
 use crate::mcp::jsonrpc::{Id, code};
 use crate::mcp::sse;
 use crate::mcp::version::ProtocolVersion;
-use crate::pipeline::{Answer, Event, Finished, Gateway, Record, Refusal, Running};
+use crate::pipeline::{
+    Answer, Event, Finished, Gateway, Heard, Listening, Record, Refusal, Running,
+};
+use crate::streams::NoStream;
 
 /// A response of this server.
 pub(super) type Reply = Response<Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>>;
@@ -61,10 +64,15 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
             {
                 reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
-            if told.status == StatusCode::SERVICE_UNAVAILABLE {
+            let retry = match told.status {
+                StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+                StatusCode::TOO_MANY_REQUESTS => Some("30"),
+                _ => None,
+            };
+            if let Some(seconds) = retry {
                 reply
                     .headers_mut()
-                    .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                    .insert(RETRY_AFTER, HeaderValue::from_static(seconds));
             }
             if let Ok(Answer::Session { id, .. }) = outcome
                 && let Ok(id) = HeaderValue::from_str(id)
@@ -104,6 +112,41 @@ pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
             }
         }
     });
+    events_reply(events)
+}
+
+/// The response to who listens: server-sent events, until one side ends it. The result that ends a
+/// subscription is the last of them. Closes the audit record with it.
+pub(super) fn listen(gw: Arc<Gateway>, listening: Listening) -> Reply {
+    let events = futures_util::stream::unfold(Some(listening), move |state| {
+        let gw = Arc::clone(&gw);
+        async move {
+            let mut listening = state?;
+            match listening.next().await {
+                Heard::Frame(frame) => Some((Ok(Frame::data(frame)), Some(listening))),
+                Heard::Finished(Finished { outcome, record }) => {
+                    let event = match &outcome {
+                        Ok(Answer::Accepted) => String::new(),
+                        outcome => {
+                            let body = message(&gw.config, record.as_deref(), outcome).body;
+                            sse::message(&String::from_utf8_lossy(&body))
+                        }
+                    };
+                    if let Some(record) = record {
+                        record.close(&outcome, listening.sent() + event.len());
+                    }
+                    (!event.is_empty()).then(|| (Ok(Frame::data(Bytes::from(event))), None))
+                }
+            }
+        }
+    });
+    events_reply(events)
+}
+
+fn events_reply<S>(events: S) -> Reply
+where
+    S: futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static,
+{
     let mut reply = Response::new(Either::Right(BodyExt::boxed_unsync(StreamBody::new(
         events,
     ))));
@@ -139,7 +182,8 @@ fn message(config: &Config, record: Option<&Record>, outcome: &Result<Answer, Re
                 Err(error) => refused(config, id, None, &Refusal::Internal(error.to_string())),
             }
         }
-        Ok(Answer::Accepted) => Wire {
+        // A stream is not told in one message: see `listen`.
+        Ok(Answer::Accepted | Answer::Listening(_)) => Wire {
             status: StatusCode::ACCEPTED,
             body: Vec::new(),
             challenge: None,
@@ -211,6 +255,10 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         Refusal::BodyBroken => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         Refusal::NotJson(_) => told(StatusCode::BAD_REQUEST, code::PARSE_ERROR),
         Refusal::InvalidMessage(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Refusal::NoStream(NoStream::TooManyOfCaller) => {
+            told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED)
+        }
+        Refusal::NoStream(_) => told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED),
         Refusal::SessionRequired => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         // Has no JSON-RPC form: nobody sent a JSON-RPC message.
         Refusal::NotThisWay(_) => told(StatusCode::METHOD_NOT_ALLOWED, code::REFUSED),

@@ -46,16 +46,14 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         .filter(|origin| gw.origins.allows(origin))
         .cloned();
     let mut reply = match arrival.head.method {
-        Method::POST => match pipeline::handle(Arc::clone(gw), arrival).await {
-            Served::Whole(finished) => respond::to_http(&gw.config, finished),
-            Served::Stream(running) => respond::stream(Arc::clone(gw), running),
-        },
+        Method::POST => served(gw, pipeline::handle(Arc::clone(gw), arrival).await),
+        Method::GET => served(gw, pipeline::listen(Arc::clone(gw), arrival).await),
         Method::DELETE => respond::to_http(
             &gw.config,
             pipeline::end_session(Arc::clone(gw), arrival).await,
         ),
         Method::OPTIONS => preflight(),
-        _ => respond::method_not_allowed("POST, DELETE, OPTIONS"),
+        _ => respond::method_not_allowed("POST, GET, DELETE, OPTIONS"),
     };
     if let Some(origin) = origin {
         let headers = reply.headers_mut();
@@ -69,6 +67,14 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         .headers_mut()
         .insert(VARY, HeaderValue::from_static("Origin"));
     reply
+}
+
+fn served(gw: &Arc<Gateway>, served: Served) -> Reply {
+    match served {
+        Served::Whole(finished) => respond::to_http(&gw.config, finished),
+        Served::Stream(running) => respond::stream(Arc::clone(gw), running),
+        Served::Listening(listening) => respond::listen(Arc::clone(gw), listening),
+    }
 }
 
 fn preflight() -> Reply {

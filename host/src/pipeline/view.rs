@@ -1,0 +1,171 @@
+//! What does a caller see? Enough of it to tell when that has changed, and to tell those who
+//! listen.
+//!
+//! A thousand listeners are not a thousand questions to the policies: who sees the same by what
+//! the policies look at is asked about once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+use tracing::debug;
+
+use super::{Gateway, Refusal, policy};
+use crate::catalog::{Entry, Kind, Snapshot};
+use crate::plugin::Plugins;
+use crate::streams::{Channel, Topic, View};
+use crate::types::{Principal, RequestId, ScopeSet};
+
+/// Views that are kept.
+const MAX_VIEWS: u64 = 1_000;
+/// How long the catalog may settle: backends are refreshed side by side.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How soon policies that failed are asked again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Views of callers, by catalog generation.
+pub struct Views(Cache<(u64, Group), View>);
+
+impl Default for Views {
+    fn default() -> Self {
+        Self(Cache::new(MAX_VIEWS))
+    }
+}
+
+/// Callers who are the same to the policies that are loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Group {
+    scopes: ScopeSet,
+    /// Everything else, unless no policy looks at it.
+    person: Option<Vec<Option<String>>>,
+}
+
+/// What a caller sees now, and in which generation of the catalog.
+pub(super) async fn of(gw: &Gateway, principal: &Principal) -> Result<(View, u64), Refusal> {
+    let snapshot = gw.catalog.snapshot();
+    let generation = snapshot.generation;
+    let look = look(&gw.plugins, principal, &snapshot);
+    let timeless = ["scopes", "subject", "claims", "arguments"];
+    let policies = &gw.plugins.policies;
+    if !policies.iter().all(|policy| policy.reads_only(&timeless)) {
+        return Ok((look.await?, generation));
+    }
+    let key = (generation, group(&gw.plugins, principal));
+    match gw.views.0.try_get_with(key, look).await {
+        Ok(view) => Ok((view, generation)),
+        // The policy's own words are in the log.
+        Err(why) => Err(Refusal::Internal(why.to_string())),
+    }
+}
+
+/// Tells those who listen of every change of what they see, for ever.
+pub async fn announce(gw: Arc<Gateway>) {
+    let mut changes = gw.catalog.changes();
+    changes.mark_changed();
+    while changes.changed().await.is_ok() {
+        tokio::time::sleep(SETTLE).await;
+        changes.mark_unchanged();
+        while !tell_all(&gw).await {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Lets every listener look again. False: a policy failed, and some have not.
+async fn tell_all(gw: &Gateway) -> bool {
+    let mut groups: HashMap<Group, Vec<Arc<Channel>>> = HashMap::new();
+    for channel in gw.streams.channels() {
+        let group = group(&gw.plugins, &channel.principal());
+        groups.entry(group).or_default().push(channel);
+    }
+    let mut all = true;
+    for listeners in groups.values() {
+        // Who is the same to the policies is shown the same.
+        let Some(one) = listeners.first() else {
+            continue;
+        };
+        match of(gw, &one.principal()).await {
+            Ok((view, generation)) => {
+                for channel in listeners {
+                    channel.look(view, generation);
+                }
+            }
+            Err(_) => all = false,
+        }
+    }
+    debug!(
+        groups = groups.len(),
+        "those who listen were told what has changed"
+    );
+    all
+}
+
+fn group(plugins: &Plugins, principal: &Principal) -> Group {
+    let by_scopes = ["scopes", "arguments"];
+    let scopes_only = plugins
+        .policies
+        .iter()
+        .all(|policy| policy.reads_only(&by_scopes));
+    let Principal {
+        subject,
+        issuer,
+        client_id,
+        email,
+        name,
+        role,
+        pool,
+        scopes,
+        dev_bypass: _,
+    } = principal;
+    Group {
+        scopes: scopes.clone(),
+        person: (!scopes_only).then(|| {
+            vec![
+                Some(issuer.to_string()),
+                Some(subject.to_string()),
+                client_id.clone(),
+                email.clone(),
+                name.clone(),
+                role.clone(),
+                pool.clone(),
+            ]
+        }),
+    }
+}
+
+async fn look(
+    plugins: &Plugins,
+    principal: &Principal,
+    snapshot: &Snapshot,
+) -> Result<View, Refusal> {
+    let each = Kind::ALL
+        .into_iter()
+        .map(|kind| (kind, &snapshot.listing(kind).listed));
+    let listed: Vec<Arc<Entry>> = each
+        .flat_map(|(_, listed)| listed.iter().cloned())
+        .collect();
+    let visible = policy::filter(plugins, principal, &listed, RequestId::new()).await?;
+    let mut digests = Topic::ALL.map(|_| Sha256::new());
+    for entry in visible {
+        let topic = match entry.item.kind.as_str() {
+            "tool" => Topic::Tools,
+            "prompt" => Topic::Prompts,
+            _ => Topic::Resources,
+        };
+        let text = entry.definition.get().as_bytes();
+        for (digest, of) in digests.iter_mut().zip(Topic::ALL) {
+            if of == topic {
+                digest.update((text.len() as u64).to_be_bytes());
+                digest.update(text);
+            }
+        }
+    }
+    Ok(View(digests.map(|digest| {
+        let digest = digest.finalize();
+        digest
+            .first_chunk()
+            .map_or(0, |first| u64::from_be_bytes(*first))
+    })))
+}
