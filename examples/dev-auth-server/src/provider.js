@@ -135,8 +135,11 @@ function mayIntrospect(ctx, client, token) {
     return wasPresented(ctx.req, token) && (client.clientAuthMethod !== 'none' || token.clientId === client.clientId);
 }
 
+/** RFC 7009 §2.1: whose token it is not, is told so. */
 function mayRevoke(ctx, client, token) {
-    return wasPresented(ctx.req, token) && token.clientId === client.clientId;
+    if (!wasPresented(ctx.req, token)) return false;
+    if (token.clientId !== client.clientId) throw new errors.InvalidRequest('the token belongs to another client');
+    return true;
 }
 
 /** A line for each thing that a developer wonders about; no token, no code. */
