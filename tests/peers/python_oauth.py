@@ -26,7 +26,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import OAuthClientMetadata
 
 import checks
-from browser import LIMIT_SECONDS, sign_in
+from browser import LIMIT_SECONDS, Browser, sign_in
 from checks import check
 
 MODERN = version("mcp").startswith("2.")
@@ -216,6 +216,16 @@ async def document(url, issuer, folder):
             checks.check_tools(await session.tools())
             check((await session.caller())["sub"] == "carol", "not carol")
         check(storage.client.client_id == location, f"registered as {storage.client.client_id}")
+        for bad in ("redirect.json", "large.json", "somebody-elses.json"):
+            request = {
+                "response_type": "code",
+                "client_id": location.replace("client.json", bad),
+                "redirect_uri": CALLBACK,
+                "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+                "code_challenge_method": "S256",
+            }
+            status, _, text = Browser().open(f"{issuer}/authorize?{urlencode(request)}")
+            check(status == 400 and "invalid_client" in text, f"{bad}: {status} {text}")
     return {"sub": "carol", "client": location}
 
 
@@ -282,11 +292,18 @@ class served_document:
             "response_types": ["code"],
             "token_endpoint_auth_method": "none",
         }
-        body = json.dumps(metadata).encode()
+        documents = {
+            "/client.json": metadata,
+            "/large.json": {**metadata, "client_id": location.replace("client", "large"), "x": "x" * 6000},
+            "/somebody-elses.json": metadata,
+        }
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                self.send_response(200 if self.path == "/client.json" else 404)
+                body = json.dumps(documents.get(self.path, {})).encode()
+                self.send_response(200 if self.path in documents else 302)
+                if self.path not in documents:
+                    self.send_header("Location", location)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -31,6 +31,7 @@ test('all wrong values are told at once', () => {
         DEV_AUTH_SCOPES: 'good "bad"',
         DEV_AUTH_USERS: '[{"sub":"a"},{"sub":"a"}]',
         DEV_AUTH_CLIENTS: 'no-secret',
+        DEV_AUTH_CLIENT_DOCUMENTS: 'no',
         DEV_AUTH_HOTS: '::1',
     };
     assert.throws(() => readConfig(env), (error) => {
