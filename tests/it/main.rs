@@ -12,6 +12,7 @@ mod eras;
 mod lifecycle;
 mod messages;
 mod oauth;
+mod oauth_flows;
 mod peers;
 mod plugins;
 mod prompts;

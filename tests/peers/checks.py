@@ -76,8 +76,18 @@ def main(name, run, anyio):
         with anyio.fail_after(LIMIT_SECONDS):
             await run(sys.argv[1], sys.argv[2])
 
+    _run(name, bounded, anyio)
+
+
+def run_and_report(name, bounded, anyio):
+    """Runs one flow, and prints what it returns with `"ok": true` as one line of JSON."""
+    line = {"sdk": "python mcp", "version": version("mcp"), **_run(name, bounded, anyio), "ok": True}
+    print(json.dumps(line, separators=(",", ":")))
+
+
+def _run(name, bounded, anyio):
     try:
-        anyio.run(bounded)
+        return anyio.run(bounded)
     except Exception as error:
         for leaf in _leaves(error):
             print(f"{name}: {_reason(leaf)}", file=sys.stderr)

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs the MCP SDKs that the peers run on into target/peers: py1 and py2 (venvs), node.
+# Installs what the peers run on: the MCP SDKs and MCP Inspector into target/peers (venvs py1 and
+# py2, node, inspector), the development authorization server into target/dev-auth-server.
 # Done once for one set of pins; exit 3 where this machine lacks a tool that it takes.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-peers=$(cd "$here/../.." && pwd)/target/peers
+root=$(cd "$here/../.." && pwd)
+peers=$root/target/peers
 
 missing() {
     echo "peers: $1" >&2
@@ -54,9 +56,21 @@ node_peers() {
     cat "$here/package.json" "$here/package-lock.json" >"$peers/node/.pins"
 }
 
+# Run by the Node.js that the authorization server brings: the machine's own may be too old.
+inspector() {
+    fresh inspector "$here/inspector/package.json" "$here/inspector/package-lock.json" && return
+    command -v npm >/dev/null || missing "npm is not installed"
+    announce
+    rm -rf "$peers/inspector"
+    mkdir -p "$peers/inspector"
+    cp "$here/inspector/package.json" "$here/inspector/package-lock.json" "$peers/inspector/"
+    quietly npm ci --prefix "$peers/inspector" --ignore-scripts --no-audit --no-fund --omit=dev
+    cat "$here/inspector/package.json" "$here/inspector/package-lock.json" >"$peers/inspector/.pins"
+}
+
 announced=
 announce() {
-    [ -n "$announced" ] || echo "peers: installing the MCP SDKs into target/peers (once, under a minute)"
+    [ -n "$announced" ] || echo "peers: installing MCP SDKs and MCP Inspector into target/peers (once, about a minute)"
     announced=yes
 }
 
@@ -67,4 +81,6 @@ exec 9>"$peers/.lock"
 python_peer py1
 python_peer py2
 node_peers
+inspector
+sh "$root/examples/dev-auth-server/install.sh" "$root/target" >/dev/null
 rm -f "$peers/setup.log"

@@ -6,7 +6,7 @@ import { isIPv4 } from 'node:net';
 /** Who can be chosen on the login page. The demo backend lets the role admin delete notes. */
 const USERS = [
     { sub: 'alice', name: 'Alice Admin', email: 'alice@example.com', role: 'admin' },
-    { sub: 'bob', name: 'Bob Reader', email: 'bob@example.com', role: 'member' },
+    { sub: 'bob', name: 'Bob Member', email: 'bob@example.com', role: 'member' },
     { sub: 'carol', name: 'Carol of the blue pool', email: 'carol@example.com', role: 'member', pool: 'blue' },
 ];
 
@@ -39,9 +39,11 @@ export function readConfig(env) {
         scopes: text('DEV_AUTH_SCOPES', '').split(' ').filter(Boolean),
         users: users(env.DEV_AUTH_USERS, refuse),
         clients: clients(text('DEV_AUTH_CLIENTS', 'demo-agent:demo-secret'), refuse),
+        clientDocuments: text('DEV_AUTH_CLIENT_DOCUMENTS', 'on') === 'on',
         keyFile: text('DEV_AUTH_KEY_FILE'),
     };
     if (!config.scopes.every((scope) => SCOPE.test(scope))) refuse('DEV_AUTH_SCOPES', 'scopes separated by blanks');
+    if (!['on', 'off'].includes(text('DEV_AUTH_CLIENT_DOCUMENTS', 'on'))) refuse('DEV_AUTH_CLIENT_DOCUMENTS', '`on` or `off`');
     if (wrong.length) throw new ConfigError(wrong.join('\n'));
     return config;
 }
@@ -58,6 +60,7 @@ const VARIABLES = new Set([
     'DEV_AUTH_SCOPES',
     'DEV_AUTH_USERS',
     'DEV_AUTH_CLIENTS',
+    'DEV_AUTH_CLIENT_DOCUMENTS',
     'DEV_AUTH_KEY_FILE',
 ]);
 

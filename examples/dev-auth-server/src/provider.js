@@ -63,7 +63,7 @@ export function makeProvider(issuer, config, key, offered) {
         fetchResponseBodyLimits: { jwks_uri: 64 * 1024, sector_identifier_uri: 64 * 1024 },
         features: {
             clientCredentials: { enabled: true },
-            clientIdMetadataDocument: { enabled: true, ack: 'draft-02' },
+            clientIdMetadataDocument: { enabled: config.clientDocuments, ack: 'draft-02' },
             devInteractions: { enabled: false },
             dPoP: { enabled: false },
             introspection: { enabled: true, allowedPolicy: mayIntrospect },
@@ -82,11 +82,18 @@ export function makeProvider(issuer, config, key, offered) {
         },
         renderError: (ctx, out) => {
             ctx.respond = false;
-            sendPage(ctx.res, ctx.status, 'This did not work', errorBody(out.error_description ?? 'It is not known why.', out.error));
+            sendPage(ctx.res, ctx.status, 'This did not work', errorBody(explained(out.error_description), out.error));
         },
     });
     logTo(provider);
     return provider;
+}
+
+/** What went wrong, with the next step where it is ours to know. */
+function explained(description = 'It is not known why.') {
+    if (!description.startsWith('client_id metadata document fetch failed')) return description;
+    return 'The client describes itself in a document on the Internet, which cannot be fetched from here. '
+        + 'Start this server with DEV_AUTH_CLIENT_DOCUMENTS=off, and clients register instead.';
 }
 
 /** One page that asks for user and scopes, each time. */
@@ -135,8 +142,11 @@ function mayIntrospect(ctx, client, token) {
     return wasPresented(ctx.req, token) && (client.clientAuthMethod !== 'none' || token.clientId === client.clientId);
 }
 
+/** RFC 7009 §2.1: whose token it is not, is told so. */
 function mayRevoke(ctx, client, token) {
-    return wasPresented(ctx.req, token) && token.clientId === client.clientId;
+    if (!wasPresented(ctx.req, token)) return false;
+    if (token.clientId !== client.clientId) throw new errors.InvalidRequest('the token belongs to another client');
+    return true;
 }
 
 /** A line for each thing that a developer wonders about; no token, no code. */

@@ -175,12 +175,13 @@ fn start_gateway(
     Service::start("cortex-gateway", &mut command, folder)
 }
 
-/// A command that does not inherit settings of another gateway or authorization server.
+/// A command that does not inherit settings of another gateway. `DEV_AUTH_*` are passed on: they
+/// are meant for the demo's own authorization server.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let ours = ["CORTEX_", "OAUTH_", "DEV_AUTH_", "DEMO_"];
+        let ours = ["CORTEX_", "OAUTH_", "DEMO_"];
         if ours.iter().any(|prefix| text.starts_with(prefix)) || text == "PORT" {
             command.env_remove(&name);
         }

@@ -61,6 +61,7 @@ impl AuthServer {
         command
             .arg(&installed.program)
             .env_remove("NODE_ENV")
+            .env_remove("DEV_AUTH_HOST")
             .env("PORT", "0")
             .env("DEV_AUTH_RESOURCE", resource)
             .env("DEV_AUTH_CLIENTS", format!("{}:{}", CLIENT.0, CLIENT.1));
@@ -153,9 +154,11 @@ your browser, and you choose a user (alice may do everything) and the scopes to 
 
   npx @modelcontextprotocol/inspector --web --transport http --server-url {url}
   npx @modelcontextprotocol/inspector --cli {url} --method tools/list
-  claude mcp add --transport http cortex {url}
+  claude mcp add --transport http cortex {url} && claude mcp login cortex
 
-MCP Inspector needs Node.js 22.19. A token without a browser:
+MCP Inspector needs Node.js 22.19. Some clients, Claude Code among them, describe themselves in
+a document on the Internet; where that is out of reach, begin with DEV_AUTH_CLIENT_DOCUMENTS=off.
+A token without a browser:
 
   curl -s -u {id}:{secret} {issuer}/token -d grant_type=client_credentials
 
