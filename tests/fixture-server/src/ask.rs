@@ -200,10 +200,7 @@ pub(crate) async fn converse<T>(
 }
 
 /// Puts one question to a client of the legacy era.
-async fn put(
-    cx: &RequestContext<RoleServer>,
-    question: InputRequest,
-) -> Result<Value, ErrorData> {
+async fn put(cx: &RequestContext<RoleServer>, question: InputRequest) -> Result<Value, ErrorData> {
     match question {
         InputRequest::Elicitation(asked) => {
             let answer = cx.peer.create_elicitation(asked.params).await;
@@ -215,9 +212,7 @@ async fn put(
     }
 }
 
-fn to_value(
-    answer: Result<impl serde::Serialize, rmcp::ServiceError>,
-) -> Result<Value, ErrorData> {
+fn to_value(answer: Result<impl serde::Serialize, rmcp::ServiceError>) -> Result<Value, ErrorData> {
     serde_json::to_value(answer.map_err(broken)?).map_err(broken)
 }
 

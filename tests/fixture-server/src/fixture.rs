@@ -162,10 +162,12 @@ impl ServerHandler for Fixture {
             state: request.request_state,
         };
         let run = |answers: &_| prompts::get(&request.name, &arguments, answers);
-        Ok(match converse(&cx, &self.shared.seal, brought, run).await? {
-            Reached::Done(result) => result.into(),
-            Reached::InputRequired(result) => result.into(),
-        })
+        Ok(
+            match converse(&cx, &self.shared.seal, brought, run).await? {
+                Reached::Done(result) => result.into(),
+                Reached::InputRequired(result) => result.into(),
+            },
+        )
     }
 
     async fn list_resources(

@@ -23,9 +23,8 @@ pub(crate) fn list(with_extra: bool) -> Vec<Prompt> {
             .with_description(description)
             .with_required(true)
     };
-    let prompt = |name: &str, description: &str, arguments| {
-        Prompt::new(name, Some(description), arguments)
-    };
+    let prompt =
+        |name: &str, description: &str, arguments| Prompt::new(name, Some(description), arguments);
     let mut prompts = vec![
         prompt("test_simple_prompt", "One sentence", None),
         prompt(

@@ -53,7 +53,8 @@ pub(crate) fn read(uri: &str, revision: u64) -> Result<ReadResourceResult, Error
                 .ok_or_else(|| {
                     ErrorData::resource_not_found("no such resource", Some(json!({ "uri": uri })))
                 })?;
-            let record = json!({ "id": id, "templateTest": true, "data": format!("Data for ID: {id}") });
+            let record =
+                json!({ "id": id, "templateTest": true, "data": format!("Data for ID: {id}") });
             ResourceContents::text(record.to_string(), uri).with_mime_type("application/json")
         }
     };

@@ -110,9 +110,7 @@ impl Watchers {
         }
         let sessions: Vec<_> = lock(&self.sessions)
             .values()
-            .filter(|session| {
-                change != Change::Resource || session.resources.contains(WATCHED)
-            })
+            .filter(|session| change != Change::Resource || session.resources.contains(WATCHED))
             .map(|session| session.peer.clone())
             .collect();
         for peer in sessions {
@@ -123,7 +121,7 @@ impl Watchers {
                 Change::Resource => {
                     let updated = ResourceUpdatedNotificationParam::new(WATCHED);
                     peer.notify_resource_updated(updated).await
-                },
+                }
             });
         }
     }

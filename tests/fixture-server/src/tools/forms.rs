@@ -165,8 +165,5 @@ fn outcome(what: &str, answer: &JsonObject) -> String {
 }
 
 fn word<'a>(object: &'a JsonObject, name: &str) -> &'a str {
-    object
-        .get(name)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    object.get(name).and_then(Value::as_str).unwrap_or_default()
 }

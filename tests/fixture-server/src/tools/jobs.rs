@@ -77,9 +77,7 @@ pub(super) const TOOLS: &[Entry] = &[
     Entry {
         name: "confirm_delete",
         description: "Asks the user before it does something",
-        schema: || {
-            json!({ "type": "object", "properties": { "filename": { "type": "string" } } })
-        },
+        schema: || json!({ "type": "object", "properties": { "filename": { "type": "string" } } }),
         act: Act::Work(Job::Ask(confirm)),
     },
     Entry {
