@@ -390,7 +390,7 @@ async fn messages_of_a_stream_come_one_by_one_and_a_broken_one_is_taken_up_again
     let progress = |n: u32| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progress": n } });
     let server = FakeServer::start(move |seen| match (seen.method(), seen.header("last-event-id")) {
         ("tools/call", _) => Answer::said(&[
-            format!("id: 1\nretry: 1\ndata: {{\ndata: \"jsonrpc\": \"2.0\",\ndata: \"id\": 7, \"method\": \"ping\"}}\n\n"),
+            "id: 1\nretry: 1\ndata: {\ndata: \"jsonrpc\": \"2.0\",\ndata: \"id\": 7, \"method\": \"ping\"}\n\n".to_owned(),
             format!("id: 2\n{}", event(&progress(1))),
         ]),
         ("GET", "2") => Answer::said(&[

@@ -93,8 +93,8 @@ pub(super) fn read(line: Bytes) -> Result<Said, String> {
                 is_batch: false,
             })
         }
-        Message::Notification { method, .. } => notification(method, line),
-        Message::Response { .. } => Said::Other {
+        Message::Notification { method, params } => notification(method, params.as_deref(), line),
+        Message::Response(_) => Said::Other {
             method: None,
             body: line,
             modern: None,
@@ -102,20 +102,14 @@ pub(super) fn read(line: Bytes) -> Result<Said, String> {
     })
 }
 
-fn notification(method: String, body: Bytes) -> Said {
-    #[derive(Deserialize)]
-    struct Notification {
-        params: Option<Box<RawValue>>,
-    }
+fn notification(method: String, params: Option<&RawValue>, body: Bytes) -> Said {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Cancelled {
         request_id: Id,
     }
-    let params = serde_json::from_slice::<Notification>(&body);
-    let params = params.ok().and_then(|message| message.params);
     if method == "notifications/cancelled" {
-        let cancelled = params.as_deref().map(|raw| serde_json::from_str(raw.get()));
+        let cancelled = params.map(|raw| serde_json::from_str(raw.get()));
         if let Some(Ok(Cancelled { request_id })) = cancelled {
             return Said::Cancelled {
                 request: request_id,
@@ -123,7 +117,7 @@ fn notification(method: String, body: Bytes) -> Said {
             };
         }
     }
-    let params = Params::parse(params.as_deref()).unwrap_or_default();
+    let params = Params::parse(params).unwrap_or_default();
     Said::Other {
         modern: revision(&params),
         method: Some(method),
@@ -150,7 +144,7 @@ fn batch(line: Bytes) -> Result<Said, String> {
         let part = part.get().as_bytes();
         match jsonrpc::parse(part).map_err(|bad| refusal(part, &bad))? {
             Message::Request(request) => ids.push(request.id),
-            Message::Notification { .. } | Message::Response { .. } => {}
+            Message::Notification { .. } | Message::Response(_) => {}
         }
     }
     if ids.is_empty() {
