@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the MCP SDKs that the peers run on into target/peers: py1 and py2 (venvs), node.
+# Installs the MCP SDKs that the peers run on into target/peers: py1 and py2 (venvs), node;
+# and the official conformance suite: conformance.
 # Done once for one set of pins; exit 3 where this machine lacks a tool that it takes.
 set -eu
 
@@ -54,9 +55,26 @@ node_peers() {
     cat "$here/package.json" "$here/package-lock.json" >"$peers/node/.pins"
 }
 
+# The suite takes a newer Node than the SDKs do; where the system's is older, one comes as a package.
+conformance_suite() {
+    pins=$here/../conformance
+    fresh conformance "$pins/package.json" "$pins/package-lock.json" && return
+    newer=
+    ! node -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' || newer=--omit=optional
+    announce
+    rm -rf "$peers/conformance"
+    mkdir -p "$peers/conformance"
+    cp "$pins/package.json" "$pins/package-lock.json" "$peers/conformance/"
+    # shellcheck disable=SC2086 # one word or none
+    quietly npm ci --prefix "$peers/conformance" --ignore-scripts --no-audit --no-fund --omit=dev $newer
+    [ -n "$newer" ] || [ -x "$(echo "$peers"/conformance/node_modules/node-*/bin/node)" ] ||
+        missing "node is older than 22, and there is no package of a newer one for this machine"
+    cat "$pins/package.json" "$pins/package-lock.json" >"$peers/conformance/.pins"
+}
+
 announced=
 announce() {
-    [ -n "$announced" ] || echo "peers: installing the MCP SDKs into target/peers (once, under a minute)"
+    [ -n "$announced" ] || echo "peers: installing the MCP SDKs and the conformance suite into target/peers (once, about a minute)"
     announced=yes
 }
 
@@ -67,4 +85,5 @@ exec 9>"$peers/.lock"
 python_peer py1
 python_peer py2
 node_peers
+conformance_suite
 rm -f "$peers/setup.log"
