@@ -8,6 +8,7 @@
 mod audit;
 mod backends;
 mod component;
+mod conformance;
 mod eras;
 mod lifecycle;
 mod messages;

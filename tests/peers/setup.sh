@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the peers run on: the MCP SDKs and MCP Inspector into target/peers (venvs py1 and
-# py2, node, inspector), the development authorization server into target/dev-auth-server.
+# Installs what the peers run on: the MCP SDKs, MCP Inspector and the official conformance suite into
+# target/peers (venvs py1 and py2, node, inspector, conformance), the development authorization server
+# into target/dev-auth-server.
 # Done once for one set of pins; exit 3 where this machine lacks a tool that it takes.
 set -eu
 
@@ -68,9 +69,26 @@ inspector() {
     cat "$here/inspector/package.json" "$here/inspector/package-lock.json" >"$peers/inspector/.pins"
 }
 
+# The suite takes a newer Node than the SDKs do; where the system's is older, one comes as a package.
+conformance_suite() {
+    pins=$here/../conformance
+    fresh conformance "$pins/package.json" "$pins/package-lock.json" && return
+    newer=
+    ! node -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' || newer=--omit=optional
+    announce
+    rm -rf "$peers/conformance"
+    mkdir -p "$peers/conformance"
+    cp "$pins/package.json" "$pins/package-lock.json" "$peers/conformance/"
+    # shellcheck disable=SC2086 # one word or none
+    quietly npm ci --prefix "$peers/conformance" --ignore-scripts --no-audit --no-fund --omit=dev $newer
+    [ -n "$newer" ] || [ -x "$(echo "$peers"/conformance/node_modules/node-*/bin/node)" ] ||
+        missing "node is older than 22, and there is no package of a newer one for this machine"
+    cat "$pins/package.json" "$pins/package-lock.json" >"$peers/conformance/.pins"
+}
+
 announced=
 announce() {
-    [ -n "$announced" ] || echo "peers: installing MCP SDKs and MCP Inspector into target/peers (once, about a minute)"
+    [ -n "$announced" ] || echo "peers: installing MCP SDKs, MCP Inspector and the conformance suite into target/peers (once, about a minute)"
     announced=yes
 }
 
@@ -83,4 +101,5 @@ python_peer py2
 node_peers
 inspector
 sh "$root/examples/dev-auth-server/install.sh" "$root/target" >/dev/null
+conformance_suite
 rm -f "$peers/setup.log"

@@ -8,12 +8,15 @@
 
 pub mod backend;
 pub mod client;
+pub mod conformance;
+pub mod fixture;
 pub mod gateway;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
 pub use client::{Client, Reply};
 pub use cortex_test_issuer as issuer;
+pub use fixture::FixtureServer;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use stream::Stream;
 
@@ -53,12 +56,11 @@ pub fn component(name: &str) -> PathBuf {
 
 /// A binary of this workspace, built once for this process.
 pub fn binary(name: &str) -> PathBuf {
+    const BINARIES: &[&str] = &["cortex-gateway", "demo-backend", "cortex-fixture-server"];
     static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        match xtask::binaries::build(&["cortex-gateway", "demo-backend"], false) {
-            Ok(paths) => paths,
-            Err(error) => give_up(&format!("the gateway cannot be built: {error}")),
-        }
+    let built = BUILT.get_or_init(|| match xtask::binaries::build(BINARIES, false) {
+        Ok(paths) => paths,
+        Err(error) => give_up(&format!("the gateway cannot be built: {error}")),
     });
     match built.iter().find(|path| path.ends_with(name)) {
         Some(path) => path.clone(),

@@ -15,7 +15,8 @@ pub fn test(args: &[String]) -> Result<()> {
     eprintln!(
         "xtask: building the gateway and the tests (about five minutes on two cores the first time)"
     );
-    binaries::build(&["cortex-gateway", "demo-backend"], false)?;
+    let binaries = ["cortex-gateway", "demo-backend", "cortex-fixture-server"];
+    binaries::build(&binaries, false)?;
     process::run(workspace::cargo().args(["test", "--workspace"]).args(args))
 }
 

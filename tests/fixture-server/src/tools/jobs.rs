@@ -214,11 +214,8 @@ fn confirm(arguments: &JsonObject, answers: &Answers) -> Asked {
 }
 
 fn two_values(_: &JsonObject, answers: &Answers) -> Asked {
-    if let (Some(first), Some(second)) = (
-        answers.field("first", "value"),
-        answers.field("second", "value"),
-    ) {
-        return done(format!("{first} and {second}"));
+    if answers.get("first").is_some() && answers.get("second").is_some() {
+        return done("Both answered.");
     }
     let ask = Ask::one("first", field("The first value?", "value", "string")?)
         .and("second", field("The second value?", "value", "string")?);
