@@ -14,7 +14,9 @@ use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
-use crate::pipeline::{self, Ended, Gateway, Levels, Origins, Route, Views, Waiting};
+use crate::pipeline::{
+    self, Ended, Gateway, Hosts, Levels, Limits, Origins, Route, Views, Waiting,
+};
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
@@ -70,7 +72,9 @@ pub async fn serve(
     let (queue, delivery) = audit::start(plugins.exporters.clone(), config.streams.max)
         .context("cannot start the audit delivery")?;
     let gateway = Arc::new(Gateway {
+        hosts: Hosts::new(&config),
         origins: Origins::new(&config),
+        limits: Limits::new(config.rate_limit_per_minute),
         catalog: Catalog::new(routes.keys()),
         oauth,
         sealer,
@@ -91,6 +95,7 @@ pub async fn serve(
         .map(|source| spawn_refresh(&gateway, source))
         .collect();
     refreshing.extend(spawn_key_refresh(&gateway));
+    refreshing.push(spawn_tidying(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
 
     info!("listening on http://{}/mcp", listener.address()?);
@@ -167,6 +172,11 @@ fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHan
             .keep_fresh(source, gateway.config.technical_token.clone(), every)
             .await;
     })
+}
+
+fn spawn_tidying(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move { gateway.limits.keep_small().await })
 }
 
 fn spawn_key_refresh(gateway: &Arc<Gateway>) -> Option<tokio::task::JoinHandle<()>> {

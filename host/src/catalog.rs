@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
+use crate::mcp::param_header::ParamHeader;
 use crate::plugin::{Adapter, Backend, Item};
 use crate::types::{BackendId, Secret};
 use uri_template::UriTemplate;
@@ -34,6 +35,8 @@ pub struct Entry {
     pub item: Item,
     /// Whether it is a tool that declares an output schema.
     pub structured: bool,
+    /// Arguments of a tool that travel as headers, too.
+    pub headers: Vec<ParamHeader>,
 }
 
 /// What can be listed.
@@ -164,6 +167,7 @@ impl Snapshot {
                 ..first.item.clone()
             },
             structured: false,
+            headers: Vec::new(),
         }))
     }
 

@@ -12,6 +12,7 @@ mod urls;
 mod vars;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use url::Url;
@@ -64,6 +65,10 @@ pub struct Config {
     pub server_name: String,
     /// Exact origins and `*.suffix` patterns that browsers may call from.
     pub allowed_origins: Vec<String>,
+    /// Names besides the canonical URI's under which the gateway is reached, exact or `*.suffix`.
+    pub allowed_hosts: Vec<String>,
+    /// Requests a minute that each caller may send; none: as many as they want.
+    pub rate_limit_per_minute: Option<NonZeroU32>,
     /// Largest accepted request body, in bytes.
     pub max_body_bytes: usize,
     /// The dev bypass, if it is on.
@@ -95,7 +100,6 @@ const NOT_YET: &[&str] = &[
     "CORTEX_MCP_SERVERS",
     "CORTEX_TICKET_BACKENDS",
     "CORTEX_TICKET_WEBHOOK_URL",
-    "CORTEX_RATE_LIMIT_PER_MINUTE",
     "CORTEX_TOOL_INTEGRITY_MODE",
     "CORTEX_TOOL_BASELINE_FILE",
     "CORTEX_ADMIN_SECRET",
@@ -160,6 +164,12 @@ impl Config {
                 .text("CORTEX_SERVER_NAME")
                 .unwrap_or_else(|| "cortex-gateway".to_owned()),
             allowed_origins: allowed_origins(&mut vars),
+            allowed_hosts: allowed_hosts(&mut vars),
+            rate_limit_per_minute: NonZeroU32::new(vars.number(
+                "CORTEX_RATE_LIMIT_PER_MINUTE",
+                200,
+                0..=1_000_000,
+            )),
             max_body_bytes: vars.number(
                 "CORTEX_MAX_BODY_BYTES",
                 1024 * 1024,
@@ -291,6 +301,24 @@ fn state_keys(vars: &mut Vars<'_>) -> Vec<Key256> {
         }
     }
     keys
+}
+
+fn allowed_hosts(vars: &mut Vars<'_>) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for entry in vars.list("CORTEX_ALLOWED_HOSTS") {
+        let name = entry.strip_prefix("*.").unwrap_or(&entry);
+        let is_name = matches!(url::Host::parse(name), Ok(url::Host::Domain(parsed)) if parsed == name.to_ascii_lowercase());
+        if is_name {
+            hosts.push(entry.to_ascii_lowercase());
+        } else {
+            vars.wrong(
+                "CORTEX_ALLOWED_HOSTS",
+                Some(&entry),
+                "expected names such as `gateway.internal` or `*.example.com`, without port, separated by commas",
+            );
+        }
+    }
+    hosts
 }
 
 fn allowed_origins(vars: &mut Vars<'_>) -> Vec<String> {

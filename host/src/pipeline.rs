@@ -11,13 +11,16 @@ mod auth;
 mod base_scopes;
 mod body;
 mod dispatch;
+mod host;
 mod intent;
 mod listen;
 mod notices;
 mod origin;
+mod param_headers;
 mod parse;
 mod policy;
 mod pool;
+mod rate;
 mod refusal;
 mod rounds;
 mod session;
@@ -46,8 +49,10 @@ use parse::{Notice, Parsed, Read, Said};
 
 pub use answer::Answer;
 pub use audit::Record;
+pub use host::Hosts;
 pub use listen::{Heard, Listening, Opened};
 pub use origin::Origins;
+pub use rate::Limits;
 pub use refusal::Refusal;
 pub use rounds::Waiting;
 pub use session::{Ended, Levels};
@@ -77,8 +82,12 @@ pub struct Route {
 pub struct Gateway {
     /// What the gateway was told.
     pub config: Config,
+    /// Under which names it is reached.
+    pub hosts: Hosts,
     /// Which browsers may call.
     pub origins: Origins,
+    /// How often callers may call.
+    pub limits: Limits,
     /// Verifies access tokens; none when only the dev bypass is accepted.
     pub oauth: Option<ResourceServer>,
     /// What was loaded from the plugin directory.
@@ -218,17 +227,31 @@ async fn run(
 ) -> Result<Answer, Refusal> {
     let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
 
-    let request = origin::check(&gw.origins, arrival)?; //              MCP Streamable HTTP, "Security & Endpoint"
+    let request = host::check(&gw.hosts, arrival)?; //                  MCP Streamable HTTP, "Security & Endpoint"
+    let request = origin::check(&gw.origins, request)?; //              the same
     let request = version::check(&gw.config, request, record).await?; // MCP Streamable HTTP, "Protocol Version Header"
-    let request = auth::authenticate(gw, request).await?; //            RFC 6750 §2.1, RFC 9068 §4
-    record.caller(request.caller());
-    let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
-    let request = pool::check(&gw.config, request)?; //                 ours: one gateway, one pool
+    let request = admit(gw, request, record).await?; //                 who, how often, with what
     match parse::read(&gw.config, request, record).await? {
         //          JSON-RPC 2.0; MCP "Server Validation"
         Read::Request(request) => serve(gw, *request, record, reporter).await,
         Read::Notice(notice) => take_note(gw, *notice, record),
     }
+}
+
+/// Lets in who is known, does not come too often, and may use this gateway at all.
+async fn admit(
+    gw: &Gateway,
+    request: version::Versioned,
+    record: &mut Record,
+) -> Result<pool::InPool, Refusal> {
+    let peer = request.arrival.peer.ip();
+    let request = auth::authenticate(gw, request).await; //             RFC 6750 §2.1, RFC 9068 §4
+    if let Ok(request) = &request {
+        record.caller(request.caller());
+    }
+    let request = rate::check(gw, peer, request)?; //                   RFC 6585 §4
+    let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
+    pool::check(&gw.config, request) //                                 ours: one gateway, one pool
 }
 
 /// The rest of the way of a request.
@@ -306,7 +329,8 @@ async fn open_stream(
     arrival: Arrival,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
-    let request = origin::check(&gw.origins, arrival)?;
+    let request = host::check(&gw.hosts, arrival)?;
+    let request = origin::check(&gw.origins, request)?;
     if !listen::wants_stream(request.headers()) {
         return Err(Refusal::NotThisWay("POST, GET, DELETE, OPTIONS"));
     }
@@ -326,10 +350,7 @@ async fn in_legacy_era(
     if request.header.is_some_and(ProtocolVersion::is_modern) {
         return Err(Refusal::NotThisWay("POST, OPTIONS"));
     }
-    let request = auth::authenticate(gw, request).await?;
-    record.caller(request.caller());
-    let request = base_scopes::check(&gw.config, request)?;
-    Ok(pool::check(&gw.config, request)?.into_inner())
+    Ok(admit(gw, request, record).await?.into_inner())
 }
 
 /// Serves one `DELETE /mcp`: a client of the legacy era ends its session.
@@ -349,7 +370,8 @@ pub async fn end_session(gw: Arc<Gateway>, arrival: Arrival) -> Finished {
 }
 
 async fn end(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answer, Refusal> {
-    let request = origin::check(&gw.origins, arrival)?;
+    let request = host::check(&gw.hosts, arrival)?;
+    let request = origin::check(&gw.origins, request)?;
     let request = in_legacy_era(gw, request, record).await?;
     let (arrival, _, caller) = request.into_parts();
     let session = session::end(gw, &arrival.head, &caller, record)?;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::Entry;
 use super::naming::public_name;
 use crate::mcp::json;
+use crate::mcp::param_header::{ANNOTATION, ParamHeader, annotations};
 use crate::plugin::{Item, model};
 use crate::types::{BackendId, Scope};
 
@@ -90,6 +91,7 @@ pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Entry, Str
     let mut extra = members("extra", tool.extra)?;
     extra.retain(|key, _| !OWN_MEMBERS.contains(&key.as_str()));
     let structured = tool.output_schema.is_some();
+    let headers = headers(&tool.input_schema)?;
     let definition = Definition {
         description: describe(backend, &tool.description, tool.deprecated.as_ref()),
         name: name.clone(),
@@ -116,7 +118,17 @@ pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Entry, Str
             scopes: tool.scopes,
         },
         structured,
+        headers,
     })
+}
+
+/// Arguments that travel as headers. Most schemas have none and are not taken apart.
+fn headers(schema: &str) -> Result<Vec<ParamHeader>, String> {
+    if !schema.contains(ANNOTATION) {
+        return Ok(Vec::new());
+    }
+    let schema = serde_json::from_str(schema).map_err(|e| format!("`inputSchema`: {e}"))?;
+    annotations(&schema).map_err(|e| format!("`inputSchema`: {e}"))
 }
 
 /// The description with the marks that tell owner and end of life.

@@ -145,6 +145,7 @@ fn entry(name: String, backend: &BackendId, definition: Box<RawValue>, item: Ite
         definition,
         item,
         structured: false,
+        headers: Vec::new(),
     }
 }
 

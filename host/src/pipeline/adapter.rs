@@ -12,10 +12,11 @@ use super::notices::Reporter;
 use super::policy::Permit;
 use super::rounds::{self, NoAnswer, NotAsked, Questions};
 use super::{Gateway, Refusal, Route, state};
+use crate::catalog::Entry;
 use crate::mcp::capabilities::Needed;
 use crate::plugin::model::{
-    CallError, Completion, Continuation, InputRequired, PromptCall, RequestContext, ResourceRead,
-    ToolCall,
+    CallError, Completion, Continuation, HeaderArgument, InputRequired, PromptCall, RequestContext,
+    ResourceRead, ToolCall,
 };
 use crate::plugin::{Adapter, Fault, OnBehalf};
 use crate::types::SessionId;
@@ -124,7 +125,7 @@ async fn one(
             let call = ToolCall {
                 tool: own(),
                 arguments: arguments.clone(),
-                header_arguments: Vec::new(),
+                header_arguments: header_arguments(&intent.entry, arguments),
                 structured: intent.entry.structured,
                 context: context(),
             };
@@ -159,6 +160,21 @@ async fn one(
             result.map(Into::into)
         }
     })
+}
+
+/// Arguments that the owner wants as headers, too.
+fn header_arguments(tool: &Entry, arguments: &str) -> Vec<HeaderArgument> {
+    if tool.headers.is_empty() {
+        return Vec::new();
+    }
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+    let given = tool.headers.iter().filter_map(|param| {
+        Some(HeaderArgument {
+            header: param.suffix().to_owned(),
+            value: param.argument(&arguments)?.to_string(),
+        })
+    });
+    given.collect()
 }
 
 fn request_context(context: &Context, continuation: Option<Continuation>) -> RequestContext {

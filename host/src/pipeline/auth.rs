@@ -18,6 +18,8 @@ use crate::types::{AccessToken, Principal};
 pub(super) struct Caller {
     principal: Arc<Principal>,
     token: AccessToken,
+    /// The token's `jti`; the dev bypass has none.
+    token_id: Option<String>,
 }
 
 impl Caller {
@@ -28,6 +30,11 @@ impl Caller {
     /// The principal, for those who keep it.
     pub(super) fn shared(&self) -> Arc<Principal> {
         Arc::clone(&self.principal)
+    }
+
+    /// The `jti` of the token, if it is one.
+    pub(super) fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
     }
 
     /// What a backend is given on the caller's behalf.
@@ -63,6 +70,7 @@ pub(super) async fn authenticate(
         Some(bypass) if dev_bypass::is_presented(bypass, &arrival) => Caller {
             principal: Arc::new(dev_bypass::principal(bypass)),
             token: AccessToken::new(bypass.token.clone()),
+            token_id: None,
         },
         _ => by_token(gw, &arrival).await?,
     };
@@ -83,6 +91,7 @@ async fn by_token(gw: &Gateway, arrival: &Arrival) -> Result<Caller, Refusal> {
     Ok(Caller {
         principal: Arc::new(verified.principal.clone()),
         token: AccessToken::new(token),
+        token_id: Some(verified.token_id.clone()),
     })
 }
 

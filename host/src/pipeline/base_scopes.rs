@@ -4,6 +4,7 @@
 
 use super::Refusal;
 use super::auth::Authenticated;
+use super::rate::WithinRate;
 use crate::config::Config;
 
 /// A request whose token has the base scopes.
@@ -16,7 +17,8 @@ impl WithBaseScopes {
 }
 
 /// Lets a request pass whose token has every base scope. The refusal names them all.
-pub(super) fn check(config: &Config, request: Authenticated) -> Result<WithBaseScopes, Refusal> {
+pub(super) fn check(config: &Config, request: WithinRate) -> Result<WithBaseScopes, Refusal> {
+    let request = request.into_inner();
     let principal = request.caller().principal();
     if let Some(oauth) = &config.oauth
         && !principal.dev_bypass

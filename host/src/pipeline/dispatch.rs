@@ -7,7 +7,7 @@ use super::answer::{self, Answer};
 use super::intent::{self, Action, CompleteParams, Completing, Intent, ListIntent, Reference};
 use super::parse::Parsed;
 use super::session::InSession;
-use super::{Gateway, Refusal};
+use super::{Gateway, Refusal, param_headers};
 use crate::catalog::{Entry, Kind, Snapshot};
 use crate::mcp::log_level::LogLevel;
 use crate::mcp::params::text;
@@ -81,6 +81,9 @@ async fn call_tool(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
             None => Err(Refusal::UnknownTool(shown(&name))),
         };
     };
+    if request.parsed().version.is_modern() {
+        param_headers::check(&request.parsed().head.headers, tool, &arguments)?;
+    }
     using(gw, request, Arc::clone(tool), Action::Call { arguments })
 }
 

@@ -7,6 +7,7 @@
 use http::HeaderValue;
 use url::{Host, Url};
 
+use super::host::ForThisHost;
 use super::{Arrival, Refusal};
 use crate::config::{Config, Mode};
 
@@ -80,7 +81,8 @@ fn is_localhost(url: &Url) -> bool {
 }
 
 /// Lets an arrival pass whose origin is absent or allowed.
-pub(super) fn check(origins: &Origins, arrival: Arrival) -> Result<FromAllowedOrigin, Refusal> {
+pub(super) fn check(origins: &Origins, request: ForThisHost) -> Result<FromAllowedOrigin, Refusal> {
+    let arrival = request.into_inner();
     let mut present = arrival.head.headers.get_all(http::header::ORIGIN).iter();
     if present.all(|origin| origins.allows(origin)) {
         Ok(FromAllowedOrigin(arrival))

@@ -41,6 +41,18 @@ pub enum Refusal {
     /// Whether an access token is good cannot be told now.
     #[error("access tokens cannot be checked at the moment; try again")]
     TokenUnchecked,
+    /// The caller has called too often.
+    #[error("too many requests; try again in {seconds} s")]
+    TooOften {
+        /// When it may call again, in seconds.
+        seconds: u64,
+    },
+    /// `Host` names a place that this gateway is not at.
+    #[error("the host is not allowed")]
+    ForbiddenHost,
+    /// `Host` is missing, there twice or malformed.
+    #[error("the request names no host, or more than one")]
+    BadHost,
     /// The caller is of no pool, or of another, than this gateway is for.
     #[error("forbidden")]
     OtherPool,
@@ -154,6 +166,9 @@ impl Refusal {
             Self::BadAuthorization(_) => "bad_authorization",
             Self::InvalidToken(_) => "invalid_token",
             Self::TokenUnchecked => "token_unchecked",
+            Self::TooOften { .. } => "rate_limited",
+            Self::ForbiddenHost => "forbidden_host",
+            Self::BadHost => "bad_host",
             Self::OtherPool => "other_pool",
             Self::NotJsonType => "not_json_type",
             Self::BodyTooLarge(_) => "body_too_large",

@@ -49,11 +49,10 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
     let Finished { outcome, record } = finished;
     let reply = match &outcome {
         Ok(Answer::Accepted) => empty(StatusCode::ACCEPTED),
-        // The one refusal with a body of its own: whoever gets it is no MCP client.
-        Err(Refusal::ForbiddenOrigin) => json_body(
-            StatusCode::FORBIDDEN,
-            &json!({ "error": "forbidden_origin" }),
-        ),
+        // Refusals with a body of their own: whoever gets one is no MCP client.
+        Err(refusal @ (Refusal::ForbiddenOrigin | Refusal::ForbiddenHost | Refusal::BadHost)) => {
+            plainly_refused(refusal)
+        }
         Err(Refusal::NotThisWay(allow)) => method_not_allowed(allow),
         outcome => {
             let told = message(config, record.as_deref(), outcome);
@@ -64,15 +63,14 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
             {
                 reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
-            let retry = match told.status {
-                StatusCode::SERVICE_UNAVAILABLE => Some("1"),
-                StatusCode::TOO_MANY_REQUESTS => Some("30"),
+            let wait = match (outcome, told.status) {
+                (Err(Refusal::TooOften { seconds }), _) => Some(*seconds),
+                (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
+                (_, StatusCode::TOO_MANY_REQUESTS) => Some(30),
                 _ => None,
             };
-            if let Some(seconds) = retry {
-                reply
-                    .headers_mut()
-                    .insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+            if let Some(seconds) = wait {
+                reply.headers_mut().insert(RETRY_AFTER, seconds.into());
             }
             if let Ok(Answer::Session { id, .. }) = outcome
                 && let Ok(id) = HeaderValue::from_str(id)
@@ -223,7 +221,11 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         challenge: None,
     };
     match refusal {
-        Refusal::ForbiddenOrigin => told(StatusCode::FORBIDDEN, code::REFUSED),
+        Refusal::ForbiddenOrigin | Refusal::ForbiddenHost => {
+            told(StatusCode::FORBIDDEN, code::REFUSED)
+        }
+        Refusal::BadHost => told(StatusCode::BAD_REQUEST, code::REFUSED),
+        Refusal::TooOften { .. } => told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED),
         Refusal::Overloaded => told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED),
         Refusal::UnknownLegacyVersion(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         Refusal::UnsupportedVersion(requested) => Told {
@@ -331,6 +333,15 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
 /// A JSON body.
 pub(super) fn json_body(status: StatusCode, value: &Value) -> Reply {
     with_body(status, value.to_string().into_bytes())
+}
+
+/// The answer to who is no MCP client, or is somewhere else.
+pub(super) fn plainly_refused(refusal: &Refusal) -> Reply {
+    let status = match refusal {
+        Refusal::BadHost => StatusCode::BAD_REQUEST,
+        _ => StatusCode::FORBIDDEN,
+    };
+    json_body(status, &json!({ "error": refusal.code() }))
 }
 
 /// No such path.

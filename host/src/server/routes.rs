@@ -23,13 +23,24 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     let method = arrival.head.method.clone();
     match (arrival.head.uri.path(), &method) {
         ("/mcp", _) => mcp(gw, arrival).await,
+        // Probes ask by whatever name they have.
         ("/healthz", &Method::GET) => respond::health(true, &json!({ "status": "alive" })),
         ("/readyz", &Method::GET) => ready(gw),
+        ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
+        _ => match gw.hosts.check(&arrival.head) {
+            Ok(()) => public(gw, arrival.head.uri.path(), &method),
+            Err(refusal) => respond::plainly_refused(&refusal),
+        },
+    }
+}
+
+/// Everything that is no MCP and for everybody.
+fn public(gw: &Gateway, path: &str, method: &Method) -> Reply {
+    match (path, method) {
         (
             "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp",
             &Method::GET | &Method::OPTIONS,
         ) => resource_metadata(gw),
-        ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
         (
             "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp",
             _,

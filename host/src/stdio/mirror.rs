@@ -8,27 +8,17 @@ use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::message::Call;
 use crate::mcp::header::encode;
-
-/// Largest whole number that every JSON reader keeps exactly.
-const MAX_SAFE: i64 = (1 << 53) - 1;
-const ANNOTATION: &str = "x-mcp-header";
-
-/// One argument that a header mirrors.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Param {
-    header: HeaderName,
-    path: Vec<String>,
-}
+use crate::mcp::param_header::{ANNOTATION, ParamHeader, annotations};
 
 /// What the tools' definitions said.
 #[derive(Default)]
-pub(super) struct Tools(Mutex<HashMap<String, Vec<Param>>>);
+pub(super) struct Tools(Mutex<HashMap<String, Vec<ParamHeader>>>);
 
 impl Tools {
     /// The header fields of a modern request.
@@ -52,8 +42,8 @@ impl Tools {
                 && let Ok(arguments) = serde_json::from_str::<Value>(arguments.get())
             {
                 for param in params {
-                    if let Some(value) = value_at(&arguments, &param.path) {
-                        add(&param.header, &value);
+                    if let Some(value) = param.text(&arguments) {
+                        add(param.header(), &value);
                     }
                 }
             }
@@ -113,99 +103,6 @@ pub(super) fn standard(method: &str, revision: &str) -> Vec<(HeaderName, HeaderV
 
 fn field(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {
     HeaderValue::from_str(value).ok().map(|value| (name, value))
-}
-
-/// An argument as text. `None`: it is not there, or nothing that a header could hold.
-fn value_at(arguments: &Value, path: &[String]) -> Option<String> {
-    let value = path.iter().try_fold(arguments, |at, key| at.get(key))?;
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(yes) => Some(yes.to_string()),
-        Value::Number(number) => {
-            let whole = number.as_i64().or_else(|| {
-                let float = number
-                    .as_f64()
-                    .filter(|f| f.fract() == 0.0 && f.abs() <= MAX_SAFE as f64);
-                float.map(|f| f as i64)
-            });
-            whole.filter(|n| n.abs() <= MAX_SAFE).map(|n| n.to_string())
-        }
-        _ => None,
-    }
-}
-
-/// The arguments that a schema wants mirrored, or which rule it breaks ("Schema Extension").
-fn annotations(schema: &Value) -> Result<Vec<Param>, String> {
-    let mut found = Vec::new();
-    collect(schema, &mut Vec::new(), &mut found)?;
-    // Whatever annotation was not met on the way is somewhere it must not be.
-    if found.len() != count(schema) {
-        return Err(format!(
-            "`{ANNOTATION}` stands where it is not reached by `properties` alone"
-        ));
-    }
-    let mut seen = HashSet::new();
-    if let Some(twice) = found.iter().find(|param| !seen.insert(&param.header)) {
-        return Err(format!("`{ANNOTATION}` names `{}` twice", twice.header));
-    }
-    Ok(found)
-}
-
-fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<Param>) -> Result<(), String> {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-        return Ok(());
-    };
-    for (key, property) in properties {
-        path.push(key.clone());
-        if let Some(annotation) = property.get(ANNOTATION) {
-            found.push(param(annotation, property, path)?);
-        }
-        collect(property, path, found)?;
-        path.pop();
-    }
-    Ok(())
-}
-
-fn param(annotation: &Value, property: &Value, path: &[String]) -> Result<Param, String> {
-    let name = annotation.as_str().unwrap_or_default();
-    // The type of a header's name takes exactly the tokens of RFC 9110 §5.1.
-    let header = HeaderName::try_from(format!("mcp-param-{name}"))
-        .ok()
-        .filter(|_| !name.is_empty());
-    let header = header.ok_or_else(|| format!("`{ANNOTATION}` is no header name"))?;
-    match property.get("type").and_then(Value::as_str) {
-        Some("string" | "integer" | "boolean") => Ok(Param {
-            header,
-            path: path.to_vec(),
-        }),
-        _ => Err(format!(
-            "`{ANNOTATION}` `{name}` is on a parameter that is neither string, integer nor boolean"
-        )),
-    }
-}
-
-/// How many annotations there are anywhere in a schema.
-fn count(schema: &Value) -> usize {
-    fn is_data(key: &str) -> bool {
-        matches!(key, "default" | "examples" | "const" | "enum")
-    }
-    fn of_properties(properties: &Map<String, Value>) -> usize {
-        // Here every key is the name of a property, `x-mcp-header` and `default` too.
-        properties.values().map(count).sum()
-    }
-    match schema {
-        Value::Object(members) => members
-            .iter()
-            .map(|(key, member)| match member {
-                _ if key == ANNOTATION => 1,
-                _ if is_data(key) => 0,
-                Value::Object(properties) if key == "properties" => of_properties(properties),
-                member => count(member),
-            })
-            .sum(),
-        Value::Array(items) => items.iter().map(count).sum(),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]
