@@ -17,6 +17,7 @@ mod oauth_flows;
 mod peers;
 mod plugins;
 mod prompts;
+mod rates;
 mod rounds;
 mod scopes;
 mod sessions;
