@@ -11,6 +11,8 @@ mod auth;
 mod base_scopes;
 mod body;
 mod dispatch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intent;
 mod listen;
 mod notices;
