@@ -5,6 +5,8 @@
 
 mod cache;
 mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod introspect;
 mod json;
 mod jwk;

@@ -12,6 +12,8 @@ mod base_scopes;
 mod body;
 mod dispatch;
 mod host;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intent;
 mod listen;
 mod notices;

@@ -170,8 +170,14 @@ pub fn peek_id(body: &[u8]) -> Option<Id> {
         .and_then(parse_id)
 }
 
+/// An id that can be echoed as it came. A number that we would write in another way (`1e2`, more
+/// digits than fit) is none: its sender would not know it again.
 fn parse_id(raw: &RawValue) -> Option<Id> {
-    serde_json::from_str(raw.get()).ok()
+    let id: Id = serde_json::from_str(raw.get()).ok()?;
+    match &id {
+        Id::Number(number) if number.to_string() != raw.get() => None,
+        _ => Some(id),
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +224,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
             r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
             r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":1e2,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"ping"}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":"x"}"#,

@@ -138,7 +138,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Tells the era by header and `_meta`, not by method, and checks what the modern one demands.
-fn era(
+pub(super) fn era(
     headers: &HeaderMap,
     header: Option<ProtocolVersion>,
     message: &jsonrpc::Request,

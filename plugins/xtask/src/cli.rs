@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::fuzz::Bound;
 
 /// What `cargo xtask` prints when it is not told what to do.
 pub const USAGE: &str = "\
@@ -17,6 +18,10 @@ cargo xtask <task>
   test [-- ARGS…]                    build what the tests need, then `cargo test --workspace ARGS…`
   lint                               formatting, clippy, and cargo-deny where it is installed
   bench [-- ARGS…]                   measure a release build of the gateway
+  fuzz [TARGET…] [--seconds N | --runs N]
+                                     look for input that breaks the parser, the header validator or
+                                     the token verifier, for 60 s each unless told otherwise; needs
+                                     a C++ compiler
 
 How the wasm32-wasip2 target is found, and its settings: plugins/xtask/wasm-target.sh help
 ";
@@ -53,6 +58,13 @@ pub enum Task {
         /// Passed on to the benchmark.
         args: Vec<String>,
     },
+    /// Run fuzz targets.
+    Fuzz {
+        /// Which ones; none means all.
+        targets: Vec<String>,
+        /// For how long each.
+        bound: Bound,
+    },
     /// Check formatting, lints and dependencies.
     Lint,
     /// Print the usage.
@@ -72,6 +84,7 @@ impl Task {
             Some("bench") => Ok(Self::Bench {
                 args: passed_on(args),
             }),
+            Some("fuzz") => parse_fuzz(args),
             Some("lint") => match args.next() {
                 None => Ok(Self::Lint),
                 Some(word) => Err(unknown(&word)),
@@ -114,6 +127,25 @@ fn parse_demo(mut args: impl Iterator<Item = String>) -> Result<Task> {
         release,
         oauth,
     })
+}
+
+fn parse_fuzz(mut args: impl Iterator<Item = String>) -> Result<Task> {
+    let (mut targets, mut bound) = (Vec::new(), Bound::default());
+    while let Some(word) = args.next() {
+        let mut number = |option| {
+            let value = value_of(option, args.next())?;
+            let number = value.parse().ok().filter(|number| *number > 0);
+            number
+                .ok_or_else(|| Error::new(format!("`{option} {value}`: expected a number above 0")))
+        };
+        match word.as_str() {
+            "--seconds" => bound = Bound::Seconds(number("--seconds")?),
+            "--runs" => bound = Bound::Runs(number("--runs")?),
+            word if word.starts_with('-') => return Err(unknown(word)),
+            target => targets.push(target.to_owned()),
+        }
+    }
+    Ok(Task::Fuzz { targets, bound })
 }
 
 /// The words for another program; a leading `--` is ours, the rest is not looked at.
@@ -198,8 +230,29 @@ mod tests {
     }
 
     #[test]
+    fn fuzzing_is_bounded() {
+        for (line, named, expected) in [
+            ("fuzz", "", Bound::Seconds(60)),
+            ("fuzz token --seconds 5", "token", Bound::Seconds(5)),
+            (
+                "fuzz --runs 7 token jsonrpc",
+                "token jsonrpc",
+                Bound::Runs(7),
+            ),
+        ] {
+            let expected = Task::Fuzz {
+                targets: words(named),
+                bound: expected,
+            };
+            assert_eq!(parse(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_words_are_named() {
         for (line, named) in [
+            ("fuzz --runs 0", "`--runs 0`"),
+            ("fuzz --secs 1", "`--secs`"),
             ("dmeo", "`dmeo`"),
             ("lint --fix", "`--fix`"),
             ("components --in x", "`--in`"),

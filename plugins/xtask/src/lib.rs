@@ -10,6 +10,7 @@
 //! | [`binaries`] | executables of this machine |
 //! | [`demo`] | a gateway and a backend to try, in [`demo::services`], [`demo::calls`] and [`http`]; [`demo::oauth`] adds an authorization server |
 //! | [`checks`] | tests, lints, benchmark, and the peers that tests talk to |
+//! | [`fuzz`] | the fuzz targets |
 //! | [`process`], [`interrupt`] | running programs, and stopping them |
 //! | [`workspace`], [`messages`], [`error`] | where things are, what cargo says, what went wrong |
 
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod components;
 pub mod demo;
 pub mod error;
+pub mod fuzz;
 pub mod http;
 pub mod interrupt;
 pub mod messages;
@@ -42,6 +44,7 @@ pub fn run(task: Task) -> Result<()> {
         Task::Test { args } => checks::test(&args),
         Task::Bench { args } => checks::bench(&args),
         Task::Lint => checks::lint(),
+        Task::Fuzz { targets, bound } => fuzz::task(&targets, bound),
         Task::Help => {
             print!("{}", cli::USAGE);
             Ok(())
