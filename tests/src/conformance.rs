@@ -199,3 +199,43 @@ fn listed(yaml: &str, key: &str) -> BTreeSet<String> {
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_end_where_the_next_begins() {
+        let yaml =
+            "# first\nserver:\n  # why\n  - ping\n  - tools-list\n\nclient:\n  - auth/dpop\n";
+        let expected = BTreeSet::from(["ping".to_owned(), "tools-list".to_owned()]);
+        assert_eq!(listed(yaml, "server:"), expected);
+        assert!(listed("server: []\n", "server:").is_empty());
+    }
+
+    #[test]
+    fn a_warning_is_a_complaint_and_so_is_silence() {
+        let out = tempfile::tempdir().expect("a directory");
+        let result = |name: &str, checks: &str| {
+            let folder = out
+                .path()
+                .join(format!("server-{name}-2026-07-28T00-00-00-000Z"));
+            std::fs::create_dir(&folder).expect("a folder");
+            std::fs::write(folder.join("checks.json"), checks).expect("written");
+        };
+        result(
+            "ping",
+            r#"[{"id":"a","status":"SUCCESS"},{"id":"b","status":"INFO"}]"#,
+        );
+        result(
+            "ping-slow",
+            r#"[{"id":"c","status":"WARNING","errorMessage":"late"}]"#,
+        );
+        result("silent", "[]");
+        assert_eq!(complaints(out.path(), "ping"), Some(Vec::new()));
+        let slow = complaints(out.path(), "ping-slow").expect("a result");
+        assert!(slow[0].contains("late"), "{slow:?}");
+        assert_eq!(complaints(out.path(), "silent").map(|c| c.len()), Some(1));
+        assert_eq!(complaints(out.path(), "absent"), None);
+    }
+}
