@@ -62,7 +62,7 @@ pub async fn serve(
     let plugins = Plugins::load(&runtime, dir).await.with_context(|| {
         format!(
             "cannot read the plugin directory `{}`\nhint: set CORTEX_PLUGIN_DIR, or make the directory and put \
-             backend-http.wasm, policy-scopes.wasm and audit-stdout.wasm into it",
+             the default plugins into it, such as policy-scopes.wasm and audit-stdout.wasm",
             dir.display()
         )
     })?;

@@ -4,6 +4,7 @@
 //! (secrets never) and what was expected.
 
 mod backends;
+mod mcp_servers;
 mod oauth;
 mod plugins;
 mod stdio;
@@ -19,7 +20,8 @@ use url::Url;
 
 use crate::types::{Key256, ScopeSet, Secret};
 
-pub use backends::BackendConfig;
+use backends::Insecure;
+pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
 pub use stdio::StdioConfig;
@@ -75,7 +77,7 @@ pub struct Config {
     pub dev_bypass: Option<DevBypass>,
     /// Presented to backends for catalog methods.
     pub technical_token: Option<Secret>,
-    /// Configured backends, in the order given.
+    /// Configured backends, in the order given; native MCP servers come last.
     pub backends: Vec<BackendConfig>,
     /// Seconds between two refreshes of a backend's catalog.
     pub refresh_seconds: u64,
@@ -97,7 +99,6 @@ pub struct Config {
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
 const NOT_YET: &[&str] = &[
-    "CORTEX_MCP_SERVERS",
     "CORTEX_TICKET_BACKENDS",
     "CORTEX_TICKET_WEBHOOK_URL",
     "CORTEX_TOOL_INTEGRITY_MODE",
@@ -145,7 +146,8 @@ impl Config {
         // As it was written, too: `https://mcp.example.com` is a URL that ends in `/`.
         resource.extend(vars.text("CORTEX_CANONICAL_URI"));
         let oauth = oauth::read(&mut vars, dev_bypass.is_none(), &resource);
-        let backends = backends::read(&mut vars);
+        let insecure = Insecure::read(&mut vars);
+        let mut backends = backends::read(&mut vars, insecure);
         let technical_token = vars.secret("CORTEX_TECHNICAL_TOKEN");
         if technical_token.is_none() && !backends.is_empty() {
             vars.wrong(
@@ -154,6 +156,7 @@ impl Config {
                 "required with CORTEX_BACKENDS: the token that backends accept for catalog methods",
             );
         }
+        backends.extend(mcp_servers::read(&mut vars, &backends, insecure));
         let config = Self {
             listen,
             mode,

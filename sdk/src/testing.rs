@@ -258,7 +258,6 @@ impl FakeIncoming {
         self.0.headers.clone()
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as the gateway has it")]
     pub(crate) fn read(&mut self, _: Option<u32>) -> Result<Option<Vec<u8>>, HttpError> {
         match self.0.pieces.pop_front() {
             Some(Err(error)) => {

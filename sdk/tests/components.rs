@@ -47,6 +47,11 @@ fn a_component_is_of_one_kind() -> Result<(), Box<dyn Error>> {
         &["http", "log", "progress", "types"],
         &["backend", "plugin"],
     )?;
+    check(
+        "backend-mcp",
+        &["client-log", "http", "log", "progress", "types"],
+        &["backend", "plugin"],
+    )?;
     check("policy-scopes", &["types"], &["plugin", "policy"])?;
     check("audit-stdout", &["types"], &["exporter", "plugin"])
 }

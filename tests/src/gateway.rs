@@ -25,6 +25,7 @@ pub struct GatewayBuilder {
     dir: TempDir,
     env: Vec<(String, String)>,
     backends: Vec<String>,
+    mcp_servers: Vec<String>,
 }
 
 impl Default for GatewayBuilder {
@@ -64,6 +65,7 @@ impl GatewayBuilder {
             dir,
             env,
             backends: Vec::new(),
+            mcp_servers: Vec::new(),
         }
     }
 
@@ -84,6 +86,15 @@ impl GatewayBuilder {
         self.backends.push(id.to_owned());
         let part = id.to_uppercase().replace('-', "_");
         self.env(&format!("CORTEX_BACKEND_{part}_URL"), url)
+    }
+
+    /// Adds a native MCP server, and the plugin that speaks to it.
+    pub fn mcp_server(mut self, id: &str, url: &str) -> Self {
+        self.install("backend-mcp");
+        self.mcp_servers.push(id.to_owned());
+        let part = id.to_uppercase().replace('-', "_");
+        self.env(&format!("CORTEX_MCP_{part}_URL"), url)
+            .env(&format!("CORTEX_MCP_{part}_SCOPE"), "mcp:test:use")
     }
 
     /// Puts a component of this workspace into the plugin directory.
@@ -118,6 +129,7 @@ impl GatewayBuilder {
             .env("CORTEX_PLUGIN_DIR", self.plugins())
             .env("CORTEX_DATA_DIR", self.dir.path().join("data"))
             .env("CORTEX_BACKENDS", self.backends.join(","))
+            .env("CORTEX_MCP_SERVERS", self.mcp_servers.join(","))
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

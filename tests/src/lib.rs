@@ -11,6 +11,7 @@ pub mod client;
 pub mod conformance;
 pub mod fixture;
 pub mod gateway;
+pub mod mcp_server;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
@@ -18,6 +19,7 @@ pub use client::{Client, Reply};
 pub use cortex_test_issuer as issuer;
 pub use fixture::FixtureServer;
 pub use gateway::{Gateway, GatewayBuilder};
+pub use mcp_server::{Era, FakeMcp};
 pub use stream::Stream;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ fn built_dir() -> PathBuf {
 pub fn component(name: &str) -> PathBuf {
     const NAMES: &[&str] = &[
         "backend-http",
+        "backend-mcp",
         "policy-scopes",
         "audit-stdout",
         "hello-backend",

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Entry;
-use super::naming::public_name;
+use super::naming::Naming;
 use crate::mcp::json;
 use crate::mcp::param_header::{ANNOTATION, ParamHeader, annotations};
 use crate::plugin::{Item, model};
-use crate::types::{BackendId, Scope};
+use crate::types::Scope;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,7 +59,8 @@ struct Deprecated<'a> {
 ///
 /// # Errors
 /// What is wrong with the definition, for its owner to mend.
-pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Entry, String> {
+pub(super) fn build(naming: &Naming, tool: model::Tool) -> Result<Entry, String> {
+    let backend = &naming.backend;
     let object =
         |what: &str, text: String| json::raw_object(text).map_err(|e| format!("`{what}`: {e}"));
     let optional =
@@ -74,7 +75,7 @@ pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Entry, Str
     for scope in &tool.scopes {
         scope.parse::<Scope>().map_err(|e| e.to_string())?;
     }
-    let name = public_name(backend, &tool.name);
+    let name = naming.public_name(&tool.name);
     let mut meta = members("_meta", tool.meta)?;
     meta.insert("app".to_owned(), to_raw(backend.as_str())?);
     if let Some(version) = &tool.version {
@@ -93,7 +94,7 @@ pub(super) fn build(backend: &BackendId, tool: model::Tool) -> Result<Entry, Str
     let structured = tool.output_schema.is_some();
     let headers = headers(&tool.input_schema)?;
     let definition = Definition {
-        description: describe(backend, &tool.description, tool.deprecated.as_ref()),
+        description: describe(naming, &tool.description, tool.deprecated.as_ref()),
         name: name.clone(),
         title: tool.title,
         input_schema: object("inputSchema", tool.input_schema)?,
@@ -132,7 +133,7 @@ fn headers(schema: &str) -> Result<Vec<ParamHeader>, String> {
 }
 
 /// The description with the marks that tell owner and end of life.
-fn describe(backend: &BackendId, text: &str, deprecated: Option<&model::Deprecation>) -> String {
+fn describe(naming: &Naming, text: &str, deprecated: Option<&model::Deprecation>) -> String {
     let mut marks = String::new();
     if let Some(deprecated) = deprecated {
         let removal = deprecated
@@ -150,7 +151,7 @@ fn describe(backend: &BackendId, text: &str, deprecated: Option<&model::Deprecat
             format!("[DEPRECATED — {}] ", facts.join(", "))
         };
     }
-    format!("[{backend}] {marks}{text}")
+    format!("{}{marks}{text}", naming.mark())
 }
 
 fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, String> {
@@ -160,6 +161,7 @@ fn to_raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::NameStyle;
 
     fn tool() -> model::Tool {
         model::Tool {
@@ -178,8 +180,11 @@ mod tests {
         }
     }
 
-    fn docs() -> BackendId {
-        "docs".parse().expect("valid")
+    fn docs() -> Naming {
+        Naming {
+            backend: "docs".parse().expect("valid"),
+            style: NameStyle::Prefixed,
+        }
     }
 
     #[test]
@@ -190,6 +195,14 @@ mod tests {
             r#"{"name":"docs_search","description":"[docs] Finds pages.","inputSchema":{"type":"object","properties":{"z":{},"a":{}}},"_meta":{"app":"docs","version":"1.2.0"}}"#
         );
         assert_eq!(built.item.name, "search");
+        let verbatim = Naming {
+            style: NameStyle::Verbatim,
+            ..docs()
+        };
+        let built = build(&verbatim, tool()).expect("built");
+        let text = built.definition.get();
+        let begin = r#"{"name":"search","description":"Finds pages.","#;
+        assert!(text.starts_with(begin), "{text}");
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! Public names of tools: `<backend>_<tool>`, within what MCP clients accept.
+//! Public names of tools and prompts, within what MCP clients accept: `<backend>_<tool>`, or, for
+//! the one backend that may keep its names, `<tool>`.
 
 use sha2::{Digest, Sha256};
 
+use crate::config::NameStyle;
+use crate::plugin::Backend;
 use crate::types::BackendId;
 
 /// Longest public name.
@@ -9,26 +12,52 @@ const MAX: usize = 64;
 /// Hexadecimal digits that tell aliases apart.
 const DIGITS: usize = 8;
 
-/// The public name of a backend's tool. A name that is too long, or that has characters other
-/// than `A-Za-z0-9_.-`, gets an alias that is the same on every start.
-pub(super) fn public_name(backend: &BackendId, own: &str) -> String {
-    let plain = format!("{backend}_{own}");
-    let accepted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if plain.len() <= MAX && !own.is_empty() && plain.chars().all(accepted) {
-        return plain;
+/// How things of one backend are called in public.
+pub(super) struct Naming {
+    pub(super) backend: BackendId,
+    pub(super) style: NameStyle,
+}
+
+impl Naming {
+    pub(super) fn of(backend: &Backend) -> Self {
+        Self {
+            backend: backend.id.clone(),
+            style: backend.names,
+        }
     }
-    let digest = Sha256::digest(plain.as_bytes());
-    let digits: String = digest
-        .iter()
-        .take(DIGITS / 2)
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let readable: String = plain
-        .chars()
-        .map(|c| if accepted(c) { c } else { '_' })
-        .take(MAX - DIGITS - 1)
-        .collect();
-    format!("{readable}_{digits}")
+
+    /// The public name of a tool or prompt. A name that is too long, or that has characters other
+    /// than `A-Za-z0-9_.-`, gets an alias that is the same on every start.
+    pub(super) fn public_name(&self, own: &str) -> String {
+        let plain = match self.style {
+            NameStyle::Prefixed => format!("{}_{own}", self.backend),
+            NameStyle::Verbatim => own.to_owned(),
+        };
+        let accepted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        if plain.len() <= MAX && !own.is_empty() && plain.chars().all(accepted) {
+            return plain;
+        }
+        let digest = Sha256::digest(plain.as_bytes());
+        let digits: String = digest
+            .iter()
+            .take(DIGITS / 2)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let readable: String = plain
+            .chars()
+            .map(|c| if accepted(c) { c } else { '_' })
+            .take(MAX - DIGITS - 1)
+            .collect();
+        format!("{readable}_{digits}")
+    }
+
+    /// What a description begins with.
+    pub(super) fn mark(&self) -> String {
+        match self.style {
+            NameStyle::Prefixed => format!("[{}] ", self.backend),
+            NameStyle::Verbatim => String::new(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -37,17 +66,33 @@ mod tests {
 
     #[test]
     fn names_stay_within_what_clients_accept() {
-        let docs: BackendId = "docs".parse().expect("valid");
+        let docs = Naming {
+            backend: "docs".parse().expect("valid"),
+            style: NameStyle::Prefixed,
+        };
         let long = "x".repeat(70);
-        assert_eq!(public_name(&docs, "search_pages"), "docs_search_pages");
+        assert_eq!(docs.public_name("search_pages"), "docs_search_pages");
         for own in ["", "mit leer", "größe", long.as_str(), "a/b"] {
-            let name = public_name(&docs, own);
+            let name = docs.public_name(own);
             assert!(
                 name.len() <= MAX && name.is_ascii() && name.starts_with("docs_"),
                 "{name}"
             );
-            assert_eq!(name, public_name(&docs, own));
+            assert_eq!(name, docs.public_name(own));
         }
-        assert_ne!(public_name(&docs, "a/b"), public_name(&docs, "a b"));
+        assert_ne!(docs.public_name("a/b"), docs.public_name("a b"));
+    }
+
+    #[test]
+    fn a_backend_may_keep_its_names() {
+        let docs = Naming {
+            backend: "docs".parse().expect("valid"),
+            style: NameStyle::Verbatim,
+        };
+        assert_eq!(docs.public_name("search_pages"), "search_pages");
+        assert_eq!(docs.mark(), "");
+        // What no client could call gets an alias all the same.
+        let alias = docs.public_name("a b");
+        assert!(alias.starts_with("a_b_") && alias.len() == 12, "{alias}");
     }
 }

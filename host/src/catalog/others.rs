@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Entry;
-use super::naming::public_name;
+use super::naming::Naming;
 use super::uri_template::{UriTemplate, scheme};
 use crate::mcp::json;
 use crate::plugin::{Item, model};
@@ -65,8 +65,9 @@ struct Resource<'a> {
 ///
 /// # Errors
 /// What is wrong with the definition, for its owner to mend.
-pub(super) fn prompt(backend: &BackendId, prompt: model::Prompt) -> Result<Entry, String> {
-    let name = public_name(backend, &prompt.name);
+pub(super) fn prompt(naming: &Naming, prompt: model::Prompt) -> Result<Entry, String> {
+    let backend = &naming.backend;
+    let name = naming.public_name(&prompt.name);
     let definition = Prompt {
         name: &name,
         title: prompt.title,
@@ -197,6 +198,7 @@ fn to_raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::NameStyle;
 
     fn docs() -> BackendId {
         "docs".parse().expect("valid")
@@ -204,8 +206,12 @@ mod tests {
 
     #[test]
     fn prompts_get_a_public_name_and_keep_the_rest() {
+        let naming = Naming {
+            backend: docs(),
+            style: NameStyle::Prefixed,
+        };
         let built = prompt(
-            &docs(),
+            &naming,
             model::Prompt {
                 name: "review".to_owned(),
                 title: None,

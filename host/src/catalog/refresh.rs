@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::naming::Naming;
 use super::{Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others};
 use crate::plugin::model::{CallError, Catalog as Discovered};
-use crate::types::{BackendId, Secret};
+use crate::types::Secret;
 
 /// How soon a backend that is down is asked again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -37,7 +38,6 @@ async fn discover(source: &Source, technical: Option<&Secret>) -> Result<Discove
             "no adapter plugin `{name}` is loaded; hint: put `{name}.wasm` into CORTEX_PLUGIN_DIR"
         )
     })?;
-    let technical = technical.ok_or("CORTEX_TECHNICAL_TOKEN is not set")?;
     match adapter.discover(&source.backend, technical).await {
         Ok(Ok(discovered)) => Ok(discovered),
         Ok(Err(error)) => Err(in_words(error)),
@@ -63,7 +63,7 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
     let before = catalog.part(id);
     match result {
         Ok(discovered) => {
-            let (offer, notes) = offer(id, discovered);
+            let (offer, notes) = offer(&Naming::of(&source.backend), discovered);
             if before.health != Health::Up {
                 info!(backend.id = %id, "backend is up: {}", counts(&offer));
             } else if !same(&before.offer, &offer) {
@@ -94,7 +94,7 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
 }
 
 /// What a backend offers, as callers will see it, and what is left out and why.
-fn offer(id: &BackendId, discovered: Discovered) -> (Offer, Vec<String>) {
+fn offer(naming: &Naming, discovered: Discovered) -> (Offer, Vec<String>) {
     let mut notes: Vec<String> = discovered
         .skipped
         .into_iter()
@@ -105,23 +105,25 @@ fn offer(id: &BackendId, discovered: Discovered) -> (Offer, Vec<String>) {
         let what = format!("tool `{}`", tool.name);
         offer
             .tools
-            .extend(kept(&mut notes, what, definition::build(id, tool)));
+            .extend(kept(&mut notes, what, definition::build(naming, tool)));
     }
     for prompt in discovered.prompts {
         let what = format!("prompt `{}`", prompt.name);
         offer
             .prompts
-            .extend(kept(&mut notes, what, others::prompt(id, prompt)));
+            .extend(kept(&mut notes, what, others::prompt(naming, prompt)));
     }
     for resource in discovered.resources {
         let what = format!("resource `{}`", resource.uri);
-        offer
-            .resources
-            .extend(kept(&mut notes, what, others::resource(id, resource)));
+        offer.resources.extend(kept(
+            &mut notes,
+            what,
+            others::resource(&naming.backend, resource),
+        ));
     }
     for template in discovered.resource_templates {
         let what = format!("resource template `{}`", template.uri_template);
-        match others::template(id, template) {
+        match others::template(&naming.backend, template) {
             Ok((entry, template)) => offer.templates.push(TemplateRoute {
                 template,
                 entry: Arc::new(entry),

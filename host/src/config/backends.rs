@@ -13,12 +13,35 @@ pub struct BackendConfig {
     pub id: BackendId,
     /// Base URL; `http` or `https`, no user information, query or fragment.
     pub url: Url,
-    /// Path of its endpoint, for adapters that have one.
-    pub path: String,
+    /// What its adapter is told of it: a JSON object.
+    pub settings: String,
     /// Longest exchange, in milliseconds.
     pub timeout_ms: u32,
     /// Name of the adapter plugin that speaks to it.
     pub adapter: PluginName,
+    /// How its tools and prompts are called in public.
+    pub names: NameStyle,
+    /// Which tokens it is shown.
+    pub token: TokenMode,
+}
+
+/// How tools and prompts of a backend are called in public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameStyle {
+    /// By the backend's id and their own names.
+    Prefixed,
+    /// By their own names.
+    Verbatim,
+}
+
+/// Which tokens a backend is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenMode {
+    /// The caller's in calls, the technical one in catalog methods.
+    Passthrough,
+    /// None: it is no resource of the authorization server that issued them (MCP, Authorization,
+    /// "Token Passthrough").
+    None,
 }
 
 /// Path of a contract backend's endpoint, unless it is configured.
@@ -26,21 +49,11 @@ const DEFAULT_PATH: &str = "/api/cortex/backend";
 /// The adapter of a backend, unless it is configured.
 const DEFAULT_ADAPTER: &str = "backend-http";
 
-pub(super) fn read(vars: &mut Vars<'_>) -> Vec<BackendConfig> {
-    let allow_insecure = vars.flag("CORTEX_ALLOW_INSECURE_BACKENDS");
+pub(super) fn read(vars: &mut Vars<'_>, insecure: Insecure) -> Vec<BackendConfig> {
     let mut backends: Vec<BackendConfig> = Vec::new();
     for text in vars.list("CORTEX_BACKENDS") {
-        let id: BackendId = match text.parse() {
-            Ok(id) => id,
-            Err(_) => {
-                vars.wrong(
-                    "CORTEX_BACKENDS",
-                    Some(&text),
-                    "expected ids of `a-z`, `0-9` and `-`, starting with a letter, at most 32 characters, \
-                     separated by commas",
-                );
-                continue;
-            }
+        let Some(id) = id(vars, "CORTEX_BACKENDS", &text) else {
+            continue;
         };
         if backends.iter().any(|b| b.id == id) {
             vars.wrong(
@@ -50,12 +63,26 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Vec<BackendConfig> {
             );
             continue;
         }
-        backends.extend(one(vars, id, allow_insecure));
+        backends.extend(one(vars, id, insecure));
     }
     backends
 }
 
-fn one(vars: &mut Vars<'_>, id: BackendId, allow_insecure: bool) -> Option<BackendConfig> {
+/// One id of a list of them.
+pub(super) fn id(vars: &mut Vars<'_>, variable: &str, text: &str) -> Option<BackendId> {
+    let id = text.parse().ok();
+    if id.is_none() {
+        vars.wrong(
+            variable,
+            Some(text),
+            "expected ids of `a-z`, `0-9` and `-`, starting with a letter, at most 32 characters, \
+             separated by commas",
+        );
+    }
+    id
+}
+
+fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<BackendConfig> {
     let variable = |what: &str| format!("CORTEX_BACKEND_{}_{what}", id.variable_part());
     let Some(url) = vars.text(&variable("URL")) else {
         vars.note(format!(
@@ -64,7 +91,7 @@ fn one(vars: &mut Vars<'_>, id: BackendId, allow_insecure: bool) -> Option<Backe
         ));
         return None;
     };
-    let url = base_url(vars, &variable("URL"), &url, allow_insecure)?;
+    let url = base_url(vars, &variable("URL"), &url, insecure)?;
     let path = vars
         .text(&variable("PATH"))
         .unwrap_or_else(|| DEFAULT_PATH.to_owned());
@@ -103,13 +130,15 @@ fn one(vars: &mut Vars<'_>, id: BackendId, allow_insecure: bool) -> Option<Backe
     Some(BackendConfig {
         id,
         url,
-        path,
+        settings: serde_json::json!({ "path": path }).to_string(),
         timeout_ms,
         adapter,
+        names: NameStyle::Prefixed,
+        token: TokenMode::Passthrough,
     })
 }
 
-fn base_url(vars: &mut Vars<'_>, variable: &str, text: &str, allow_insecure: bool) -> Option<Url> {
+fn base_url(vars: &mut Vars<'_>, variable: &str, text: &str, insecure: Insecure) -> Option<Url> {
     const EXPECTED: &str =
         "expected a base URL such as `https://docs.example.com`, without user, query and fragment";
     let url = match Url::parse(text) {
@@ -128,19 +157,43 @@ fn base_url(vars: &mut Vars<'_>, variable: &str, text: &str, allow_insecure: boo
             return None;
         }
     };
-    if url.scheme() == "http" && !is_loopback(&url) {
-        if !allow_insecure {
-            vars.wrong(
-                variable,
-                Some(text),
-                "plain http would carry users' tokens in clear to another machine: use https, \
-                 or set CORTEX_ALLOW_INSECURE_BACKENDS=true if the network between is yours alone",
-            );
-            return None;
-        }
-        vars.note(format!(
-            "{variable} is plain http to another machine: users' tokens travel in clear"
-        ));
+    insecure
+        .permits(vars, variable, &url, "users' tokens")
+        .then_some(url)
+}
+
+/// Whether backends may be reached by plain http (`CORTEX_ALLOW_INSECURE_BACKENDS`).
+#[derive(Clone, Copy)]
+pub(super) struct Insecure(bool);
+
+impl Insecure {
+    pub(super) fn read(vars: &mut Vars<'_>) -> Self {
+        Self(vars.flag("CORTEX_ALLOW_INSECURE_BACKENDS"))
     }
-    Some(url)
+
+    /// Whether something may travel to this URL: in clear only on this machine, or when the
+    /// operator says so.
+    pub(super) fn permits(
+        self,
+        vars: &mut Vars<'_>,
+        variable: &str,
+        url: &Url,
+        what: &str,
+    ) -> bool {
+        if url.scheme() != "http" || is_loopback(url) {
+            return true;
+        }
+        if self.0 {
+            vars.note(format!(
+                "{variable} is plain http to another machine: {what} travel in clear"
+            ));
+        } else {
+            let expected = format!(
+                "plain http would carry {what} in clear to another machine: use https, or set \
+                 CORTEX_ALLOW_INSECURE_BACKENDS=true if the network between is yours alone"
+            );
+            vars.wrong(variable, url.host_str(), &expected);
+        }
+        self.0
+    }
 }

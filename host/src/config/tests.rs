@@ -33,12 +33,99 @@ fn backends_are_read_with_their_defaults() {
     .expect("usable");
     let ids: Vec<_> = config.backends.iter().map(|b| b.id.as_str()).collect();
     assert_eq!(ids, ["docs", "my-app"]);
-    assert_eq!(config.backends[0].path, "/api/cortex/backend");
+    assert_eq!(
+        config.backends[0].settings,
+        r#"{"path":"/api/cortex/backend"}"#
+    );
     assert_eq!(config.backends[1].timeout_ms, 250);
     assert_eq!(
         config.notes,
         ["backend `ghost` is skipped: CORTEX_BACKEND_GHOST_URL is not set"]
     );
+}
+
+#[test]
+fn mcp_servers_are_backends_too() {
+    let config = read(&[
+        DEV,
+        ("CORTEX_MCP_SERVERS", "wiki, ghost,everything"),
+        (
+            "CORTEX_MCP_WIKI_URL",
+            "https://wiki.example.com/mcp?space=a",
+        ),
+        ("CORTEX_MCP_WIKI_CLIENT_ID", "x"),
+        ("CORTEX_MCP_EVERYTHING_URL", "http://127.0.0.1:9000"),
+        ("CORTEX_MCP_EVERYTHING_SCOPE", "mcp:all"),
+        ("CORTEX_MCP_EVERYTHING_NAMES", "verbatim"),
+        ("CORTEX_MCP_EVERYTHING_TIMEOUT_MS", "250"),
+    ])
+    .expect("usable without a technical token");
+    let [wiki, everything] = &config.backends[..] else {
+        panic!("{:?}", config.backends);
+    };
+    assert_eq!(wiki.url.as_str(), "https://wiki.example.com/");
+    assert_eq!(
+        wiki.settings,
+        r#"{"path":"/mcp?space=a","scope":"mcp:wiki:read"}"#
+    );
+    assert_eq!(wiki.adapter.as_str(), "backend-mcp");
+    assert_eq!(
+        (wiki.token, wiki.names),
+        (TokenMode::None, NameStyle::Prefixed)
+    );
+    assert_eq!(everything.settings, r#"{"path":"/","scope":"mcp:all"}"#);
+    assert_eq!(
+        (everything.names, everything.timeout_ms),
+        (NameStyle::Verbatim, 250)
+    );
+    assert_eq!(
+        config.notes,
+        [
+            "CORTEX_MCP_WIKI_CLIENT_ID is set, but this version does not act on it yet",
+            "MCP server `ghost` is skipped: CORTEX_MCP_GHOST_URL is not set",
+        ]
+    );
+}
+
+#[test]
+fn wrong_mcp_servers_are_told_together() {
+    let problems = read(&[
+        DEV,
+        ("CORTEX_TECHNICAL_TOKEN", "t"),
+        ("CORTEX_BACKENDS", "docs"),
+        ("CORTEX_BACKEND_DOCS_URL", "https://docs.example.com"),
+        ("CORTEX_MCP_SERVERS", "docs,a,b,a,plain,user,C"),
+        ("CORTEX_MCP_A_URL", "https://a.example.com/mcp"),
+        ("CORTEX_MCP_A_NAMES", "verbatim"),
+        ("CORTEX_MCP_A_SCOPE", "two scopes"),
+        ("CORTEX_MCP_B_URL", "https://b.example.com/mcp"),
+        ("CORTEX_MCP_B_NAMES", "verbatim"),
+        (
+            "CORTEX_MCP_PLAIN_URL",
+            "http://plain.example.com/mcp?key=hunter2",
+        ),
+        (
+            "CORTEX_MCP_USER_URL",
+            "https://user:hunter2@example.com/mcp",
+        ),
+    ])
+    .expect_err("refused");
+    let text = problems.to_string();
+    let variables: Vec<_> = problems.0.iter().map(|p| p.variable.as_str()).collect();
+    assert_eq!(
+        variables,
+        [
+            "CORTEX_MCP_SERVERS",
+            "CORTEX_MCP_A_SCOPE",
+            "CORTEX_MCP_SERVERS",
+            "CORTEX_MCP_PLAIN_URL",
+            "CORTEX_MCP_USER_URL",
+            "CORTEX_MCP_SERVERS",
+            "CORTEX_MCP_B_NAMES",
+        ],
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]

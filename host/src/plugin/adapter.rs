@@ -17,11 +17,13 @@ use super::model::{
 use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
 use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
 use super::warm::Warm;
-use crate::config::{BackendConfig, InstanceMode};
+use crate::config::{BackendConfig, InstanceMode, NameStyle, TokenMode};
 use crate::types::{AccessToken, BackendId, PluginName, Principal, RequestId, Secret};
 
 /// Time on top of a backend's own limit before a whole call is given up.
 const GRACE: Duration = Duration::from_secs(1);
+/// How many times the exchanges and the time of a call `discover` may use: lists come in pages.
+const DISCOVERY: u32 = 8;
 /// Longest wait for room for an instance.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
 
@@ -33,23 +35,28 @@ pub struct Backend {
     target: ArcSwap<Target>,
     origin: Origin,
     timeout: Duration,
+    /// How its tools and prompts are called in public.
+    pub names: NameStyle,
+    /// Which tokens it is shown.
+    pub token: TokenMode,
 }
 
 impl Backend {
     /// From the configuration.
     pub fn new(config: &BackendConfig) -> Self {
-        let settings = serde_json::json!({ "path": config.path }).to_string();
         Self {
             id: config.id.clone(),
             target: ArcSwap::from_pointee(Target {
                 id: config.id.to_string(),
                 base_url: config.url.as_str().trim_end_matches('/').to_owned(),
-                settings,
+                settings: config.settings.clone(),
                 timeout_ms: config.timeout_ms,
                 learned: None,
             }),
             origin: config.url.origin(),
             timeout: Duration::from_millis(config.timeout_ms.into()),
+            names: config.names,
+            token: config.token,
         }
     }
 }
@@ -99,7 +106,7 @@ macro_rules! as_caller {
 
 /// As whom a call is made.
 enum As<'a> {
-    Nobody(&'a Secret),
+    Nobody(Option<&'a Secret>),
     Caller(&'a AccessToken),
 }
 
@@ -130,11 +137,13 @@ impl Adapter {
     pub async fn discover(
         &self,
         backend: &Backend,
-        technical: &Secret,
+        technical: Option<&Secret>,
     ) -> Result<Result<Catalog, CallError>, Fault> {
         let mut guest = self.fresh("discover").await?;
-        guest.begin(None, Some(self.egress(backend, &As::Nobody(technical))));
-        let wall = self.wall(backend);
+        let mut egress = self.egress(backend, &As::Nobody(technical));
+        egress.exchanges_left = egress.exchanges_left.saturating_mul(DISCOVERY);
+        guest.begin(None, Some(egress));
+        let wall = self.wall(backend).saturating_mul(DISCOVERY);
         let exports = guest.exports.cortex_gateway_backend();
         let target = backend.target.load_full();
         let result =
@@ -291,13 +300,13 @@ impl Adapter {
             client: self.runtime.client.clone(),
             origin: backend.origin.clone(),
             timeout: backend.timeout,
-            caller: match identity {
-                As::Caller(token) => Some((*token).clone()),
-                As::Nobody(_) => None,
+            caller: match (identity, backend.token) {
+                (As::Caller(token), TokenMode::Passthrough) => Some((*token).clone()),
+                _ => None,
             },
-            technical: match identity {
-                As::Nobody(technical) => Some((*technical).clone()),
-                As::Caller(_) => None,
+            technical: match (identity, backend.token) {
+                (As::Nobody(technical), TokenMode::Passthrough) => technical.cloned(),
+                _ => None,
             },
             exchanges_left: self.runtime.limits.max_exchanges,
             max_body: self.runtime.limits.max_result_bytes,

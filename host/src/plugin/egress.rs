@@ -175,12 +175,14 @@ impl Egress {
             Credential::None => Ok(None),
             Credential::Caller => match &self.caller {
                 Some(token) => Ok(Some(token.secret())),
-                None => Err(refused("`caller`: this call is not made for a user")),
+                None => Err(refused(
+                    "`caller`: this call is not made for a user, or this backend is shown no tokens",
+                )),
             },
             Credential::Technical => match &self.technical {
                 Some(token) => Ok(Some(token)),
                 None => Err(refused(
-                    "`technical`: only `discover` and `get-snapshot` may use it",
+                    "`technical`: only `discover` and `get-snapshot` may use it, and only towards backends that are shown tokens",
                 )),
             },
             Credential::LinkedAccount(_) => Err(refused("`linked-account`: no account is linked")),

@@ -12,7 +12,12 @@ use crate::wasm_target::{self, Extras, TARGET};
 use crate::{messages, process::output_lines, workspace};
 
 /// The plugins that a gateway starts with.
-pub const DEFAULT: [&str; 3] = ["audit-stdout", "backend-http", "policy-scopes"];
+pub const DEFAULT: [&str; 4] = [
+    "audit-stdout",
+    "backend-http",
+    "backend-mcp",
+    "policy-scopes",
+];
 
 /// How much of cargo's talk to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

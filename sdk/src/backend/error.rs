@@ -15,6 +15,9 @@ pub mod code {
     pub const TIMEOUT: &str = "backend_timeout";
     /// The backend could not be reached, or what answered is not it.
     pub const UNAVAILABLE: &str = "backend_unavailable";
+    /// The client would have to be asked for something, and has not declared that it can be. With
+    /// `requiredCapabilities` in the `meta` (as MCP `ClientCapabilities`) the client is told which.
+    pub const CAPABILITY: &str = "missing_capability";
 }
 
 impl CallError {

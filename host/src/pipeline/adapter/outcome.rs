@@ -1,5 +1,7 @@
 //! How a call of an adapter ends, whatever was called, and what becomes of its errors.
 
+use serde_json::Value;
+
 use crate::pipeline::answer::{self, Answer};
 use crate::pipeline::intent::{Action, Intent};
 use crate::pipeline::{Gateway, Refusal};
@@ -8,6 +10,9 @@ use crate::plugin::model::{
     ResourceOutcome, ResourceResult, ToolOutcome, ToolResult,
 };
 use crate::types::{Scope, ScopeSet};
+
+/// Code of a failure that more capabilities of the client would mend.
+const MISSING_CAPABILITY: &str = "missing_capability";
 
 /// How a call ends well.
 pub(super) enum Outcome {
@@ -77,7 +82,10 @@ pub(super) fn function(action: &Action) -> &'static str {
 pub(super) fn error(gw: &Gateway, intent: &Intent, error: CallError) -> Result<Answer, Refusal> {
     let backend = &intent.entry.backend;
     match error {
-        CallError::Failed(failure) => failure_answer(gw, intent, failure),
+        CallError::Failed(failure) => match missing_capability(intent, &failure) {
+            Some(required) => Err(Refusal::MissingCapability { required }),
+            None => failure_answer(gw, intent, failure),
+        },
         CallError::MissingScope(missing) => missing_scope(gw, intent, missing),
         CallError::NotFound(_) => Err(match &intent.action {
             Action::Call { .. } => Refusal::UnknownTool(intent.entry.name.clone()),
@@ -101,6 +109,16 @@ pub(super) fn error(gw: &Gateway, intent: &Intent, error: CallError) -> Result<A
         }
         CallError::Other(what) => failed(gw, intent, "backend_error", what),
     }
+}
+
+/// What the owner says that the client would have to declare, if the client can make sense of it.
+fn missing_capability(intent: &Intent, failure: &Failure) -> Option<Value> {
+    if !intent.asker.version.is_modern() || failure.code != MISSING_CAPABILITY {
+        return None;
+    }
+    let mut meta: Value = serde_json::from_str(failure.meta.as_deref()?).ok()?;
+    let required = meta.get_mut("requiredCapabilities")?.take();
+    required.is_object().then_some(required)
 }
 
 /// Like [`error`], for failures that the gateway itself tells of.

@@ -1,0 +1,209 @@
+//! One message to the server, and what comes back: JSON, or a stream of events whose notifications
+//! are passed on while it runs (MCP, Streamable HTTP).
+
+use cortex_plugin_sdk::http::Incoming;
+use cortex_plugin_sdk::json::{Json, Members};
+use cortex_plugin_sdk::prelude::*;
+use cortex_plugin_sdk::sse;
+
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use crate::wire::{self, Message, RpcError};
+
+/// Largest event. The host bounds the whole stream.
+const MAX_EVENT: usize = 16 * 1024 * 1024;
+
+/// The header in which a server of the legacy era names a session.
+pub(crate) const SESSION: &str = "mcp-session-id";
+
+/// The endpoint of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoint<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) settings: &'a Settings,
+}
+
+/// What a request was answered with.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// A session that the server has begun.
+    pub(crate) session: Option<String>,
+    /// The id of the request was in it. An error may lack it.
+    pub(crate) has_id: bool,
+    /// The result, an object, or the error.
+    pub(crate) outcome: Result<Json, RpcError>,
+}
+
+/// Header fields of a message.
+pub(crate) type Fields = Vec<(String, String)>;
+
+impl Endpoint<'_> {
+    /// The endpoint, without any credential: what the gateway's callers hold is not for servers
+    /// of others (MCP, Authorization, "Token Passthrough").
+    fn http(&self, method: &str, fields: &Fields) -> http::Request {
+        let url = self.target.url(&self.settings.path);
+        let request = http::Request::new(method, url);
+        fields.iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        })
+    }
+
+    fn post(&self, fields: &Fields, message: Json) -> http::Request {
+        self.http("POST", fields)
+            .header("accept", "application/json, text/event-stream")
+            .json(message)
+    }
+
+    /// Sends a request. `asked` is given what the server asks meanwhile.
+    pub(crate) fn ask(
+        &self,
+        fields: &Fields,
+        id: u64,
+        method: &str,
+        params: &str,
+        asked: &mut dyn FnMut(Json, &str),
+    ) -> Result<Reply, Trouble> {
+        let incoming = self
+            .post(fields, wire::request(id, method, params))
+            .open()?;
+        receive(incoming, id, asked)
+    }
+
+    /// Sends a message that is not answered.
+    pub(crate) fn tell(
+        &self,
+        fields: &Fields,
+        message: Json,
+        timeout_ms: Option<u32>,
+    ) -> Result<(), Trouble> {
+        let request = http::Request {
+            timeout_ms,
+            ..self.post(fields, message)
+        };
+        // Only the status matters: what else comes is not read.
+        let status = request.open()?.status;
+        match status {
+            200..=299 => Ok(()),
+            401 | 403 => Err(Trouble::Refused(status)),
+            _ => Err(Trouble::Status(status)),
+        }
+    }
+
+    /// Ends a session.
+    pub(crate) fn delete(&self, fields: &Fields, timeout_ms: u32) -> Result<u16, http::HttpError> {
+        let request = self.http("DELETE", fields).timeout_ms(timeout_ms);
+        Ok(request.open()?.status)
+    }
+}
+
+fn receive(
+    incoming: Incoming,
+    id: u64,
+    asked: &mut dyn FnMut(Json, &str),
+) -> Result<Reply, Trouble> {
+    let status = incoming.status;
+    let session = incoming.header(SESSION).map(str::to_owned);
+    let is_success = incoming.is_success();
+    let reply = |has_id, outcome| Reply {
+        status,
+        session: session.clone(),
+        has_id,
+        outcome,
+    };
+    match (status, content_type(&incoming).as_str()) {
+        (401 | 403, _) => Err(Trouble::Refused(status)),
+        (300..=399, _) => Err(Trouble::Garbage(format!("a redirect (HTTP {status})"))),
+        (_, "application/json") => {
+            let body = String::from_utf8(incoming.read_to_end()?);
+            let message = body.map_err(|_| "it is not UTF-8".to_owned());
+            match message.and_then(|body| wire::read(&body)) {
+                Ok(Message::Response { id: of, outcome }) => match of {
+                    Some(of) if of == id.to_string() => Ok(reply(true, outcome)),
+                    // A server that could not read the request does not know its id. Some make
+                    // one up.
+                    _ if !is_success && outcome.is_err() => Ok(reply(false, outcome)),
+                    _ => Err(Trouble::Garbage("it answers another request".into())),
+                },
+                _ if !is_success => Err(Trouble::Status(status)),
+                Ok(_) => Err(Trouble::Garbage("it is not a response".into())),
+                Err(why) => Err(Trouble::Garbage(why)),
+            }
+        }
+        (200..=299, "text/event-stream") => {
+            let mut events = sse::Events::new(incoming, MAX_EVENT);
+            while let Some(event) = events.next()? {
+                // The first event may only prepare for a reconnection.
+                let is_message = matches!(event.name.as_str(), "" | "message");
+                if !is_message || event.data.is_empty() {
+                    continue;
+                }
+                match wire::read(&event.data).map_err(Trouble::Garbage)? {
+                    Message::Notification { method, params } => pass_on(id, &method, &params),
+                    Message::Request { id, method } => asked(id, &method),
+                    Message::Response {
+                        id: Some(of),
+                        outcome,
+                    } if of == id.to_string() => return Ok(reply(true, outcome)),
+                    Message::Response { .. } => {
+                        return Err(Trouble::Garbage("it answers another request".into()));
+                    }
+                }
+            }
+            Err(Trouble::Garbage(
+                "its stream ended without an answer".into(),
+            ))
+        }
+        (200..=299, other) => {
+            let shown: String = other.chars().take(64).collect();
+            Err(Trouble::Garbage(format!(
+                "content type `{}` (HTTP {status})",
+                shown.escape_debug()
+            )))
+        }
+        _ => Err(Trouble::Status(status)),
+    }
+}
+
+/// The media type without parameters, in lower case.
+fn content_type(incoming: &Incoming) -> String {
+    let value = incoming.header("content-type").unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// Passes on what a server tells of the request with this id; it is the progress token, too.
+fn pass_on(id: u64, method: &str, params: &str) {
+    let told = match method {
+        "notifications/progress" => pass_on_progress(id, params),
+        "notifications/message" => pass_on_log(params),
+        // Nothing else belongs to one request.
+        _ => Some(()),
+    };
+    if told.is_none() {
+        log::debug(format!("a `{method}` that is not as MCP says is left out"));
+    }
+}
+
+fn pass_on_progress(id: u64, params: &str) -> Option<()> {
+    let mut params = Members::parse(params).ok()?;
+    let number = |text: &str| text.parse::<f64>().ok();
+    if params.take("progressToken")? == id.to_string() {
+        let done = number(params.take("progress")?)?;
+        let total = params.take("total").and_then(number);
+        let message = params.text("message").ok()?;
+        progress::report(done, total, message.as_deref());
+    }
+    Some(())
+}
+
+fn pass_on_log(params: &str) -> Option<()> {
+    let mut params = Members::parse(params).ok()?;
+    let level = params.text("level").ok()??;
+    let logger = params.text("logger").ok()?;
+    // `data` may be `null`.
+    let data = params.take("data").unwrap_or("null");
+    client_log::write(&level, logger.as_deref(), data);
+    Some(())
+}

@@ -1,0 +1,299 @@
+//! Which era: found out, remembered, found out again. And the sessions of the legacy one.
+
+use super::*;
+
+/// What a modern server says to a request of the legacy era, and the other way round.
+fn not_mine(request: &http::Request) -> Streamed {
+    let error = json!({ "code": -32000, "message": "Bad Request: Server not initialized" });
+    match body(request)["method"].as_str() {
+        Some("initialize") => super::error(request, 404, -32601, Value::Null),
+        _ => json_response(
+            400,
+            &json!({ "jsonrpc": "2.0", "id": null, "error": error }),
+        )
+        .into(),
+    }
+}
+
+fn modern(request: &http::Request) -> Streamed {
+    match body(request)["method"].as_str() {
+        Some("server/discover") => result(
+            request,
+            json!({ "supportedVersions": ["2027-01-01", "2026-07-28"], "capabilities": { "tools": {} } }),
+        ),
+        Some("tools/list") => result(request, json!({ "tools": [] })),
+        Some("tools/call") => result(request, json!({ "content": [] })),
+        _ => not_mine(request),
+    }
+}
+
+fn old(request: &http::Request) -> Streamed {
+    let has_session = header(request, "mcp-session-id").is_some();
+    let served = legacy_server(request, |request| {
+        if !has_session {
+            return not_mine(request);
+        }
+        match body(request)["method"].as_str() {
+            Some("tools/list") => result(request, json!({ "tools": [] })),
+            _ => result(request, json!({ "content": [] })),
+        }
+    });
+    served.unwrap_or_else(|_| not_mine(request))
+}
+
+#[test]
+fn discovery_finds_the_era_out_and_remembers_it() {
+    let served = testing::serve(|request| Ok(modern(request)));
+    let catalog = McpBackend::discover(&testing::target()).expect("a catalog");
+    assert_eq!(
+        catalog.learned.as_deref(),
+        Some(r#"{"era":"modern","version":"2026-07-28","capabilities":{"tools":{}}}"#)
+    );
+    assert_eq!(
+        methods(&served.requests()),
+        ["server/discover", "tools/list"]
+    );
+    drop(served);
+
+    let served = testing::serve(|request| Ok(old(request)));
+    let catalog = McpBackend::discover(&testing::target()).expect("a catalog");
+    assert_eq!(
+        catalog.learned.as_deref(),
+        Some(r#"{"era":"legacy","version":"2025-06-18","capabilities":{"logging":{},"tools":{}}}"#)
+    );
+    let requests = served.requests();
+    assert_eq!(
+        methods(&requests),
+        [
+            "server/discover",
+            "initialize",
+            "notifications/initialized",
+            "tools/list",
+            "DELETE"
+        ]
+    );
+    assert_eq!(
+        body(&requests[1])["params"]["protocolVersion"],
+        "2025-11-25"
+    );
+    assert_eq!(body(&requests[1])["params"]["capabilities"], json!({}));
+    for request in &requests[2..] {
+        assert_eq!(header(request, "mcp-session-id"), Some("s-1"));
+        assert_eq!(header(request, "mcp-protocol-version"), Some("2025-06-18"));
+    }
+}
+
+#[test]
+fn a_server_that_has_changed_its_era_is_called_all_the_same() {
+    let served = testing::serve(|request| Ok(old(request)));
+    assert!(call(&target("modern")).is_ok());
+    assert_eq!(
+        methods(&served.requests()),
+        [
+            "tools/call",
+            "initialize",
+            "notifications/initialized",
+            "tools/call",
+            "DELETE"
+        ]
+    );
+    drop(served);
+    let served = testing::serve(|request| Ok(modern(request)));
+    assert!(call(&target("legacy")).is_ok());
+    assert_eq!(methods(&served.requests()), ["initialize", "tools/call"]);
+    drop(served);
+    // Nothing known at all.
+    let served = testing::serve(|request| Ok(modern(request)));
+    assert!(call(&testing::target()).is_ok());
+    assert_eq!(methods(&served.requests()), ["tools/call"]);
+}
+
+#[test]
+fn errors_of_the_modern_era_are_no_reason_to_fall_back() {
+    for (status, code) in [
+        (400, -32020),
+        (400, -32021),
+        (404, -32601),
+        (400, -32602),
+        (400, 7),
+    ] {
+        let served = testing::serve(move |request| Ok(error(request, status, code, Value::Null)));
+        assert!(call(&target("modern")).is_err());
+        assert_eq!(
+            methods(&served.requests()),
+            ["tools/call"],
+            "{status} {code}"
+        );
+    }
+    // Out of order, but no legacy server.
+    for status in [401, 403, 408, 413, 429, 500, 503] {
+        let served = testing::serve(move |_| Ok(response(status, "")));
+        assert!(call(&target("modern")).is_err());
+        assert_eq!(methods(&served.requests()), ["tools/call"], "{status}");
+    }
+}
+
+#[test]
+fn a_server_that_speaks_neither_is_told_of_with_both_reasons() {
+    let other_version = |request: &http::Request| match body(request)["method"].as_str() {
+        Some("initialize") => result(request, json!({ "protocolVersion": "2024-11-05" })),
+        _ => error(
+            request,
+            400,
+            -32022,
+            json!({ "supported": ["2027-01-01"], "requested": "x" }),
+        ),
+    };
+    let _served = testing::serve(move |request| Ok(other_version(request)));
+    for told in [
+        McpBackend::discover(&testing::target()).map(|_| ()),
+        call(&target("modern")).map(|_| ()),
+    ] {
+        let told = told.map_err(said).expect_err("neither");
+        assert!(
+            told.contains("it supports 2027-01-01; it chose version `2024-11-05`"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_lost_session_is_begun_again_once() {
+    let mut calls = 0;
+    let served = testing::serve(move |request| {
+        legacy_server(request, |request| {
+            calls += 1;
+            if calls == 1 {
+                response(404, "").into()
+            } else {
+                result(request, json!({ "content": [] }))
+            }
+        })
+    });
+    assert!(call(&target("legacy")).is_ok());
+    let begins = ["initialize", "notifications/initialized", "tools/call"];
+    assert_eq!(
+        methods(&served.requests()),
+        [&begins[..], &begins[..], &["DELETE"]].concat()
+    );
+    drop(served);
+    let served = testing::serve(|request| legacy_server(request, |_| response(404, "").into()));
+    let told = call(&target("legacy"))
+        .map_err(said)
+        .expect_err("lost twice");
+    assert!(told.contains("it answered HTTP 404"), "{told}");
+    assert_eq!(
+        methods(&served.requests()),
+        [&begins[..], &begins[..], &["DELETE"]].concat()
+    );
+}
+
+#[test]
+fn an_error_with_status_404_is_no_lost_session() {
+    let served = testing::serve(|request| {
+        legacy_server(request, |request| error(request, 404, -32601, Value::Null))
+    });
+    assert_eq!(call(&target("legacy")), Err(CallError::Unsupported));
+    assert_eq!(served.requests().len(), 4);
+}
+
+#[test]
+fn a_warm_instance_keeps_its_session() {
+    let served = testing::serve(|request| {
+        legacy_server(request, |request| result(request, json!({ "content": [] })))
+    });
+    // Only the second call tells that the instance is a warm one.
+    let target = target("legacy");
+    for _ in 0..4 {
+        assert!(call(&target).is_ok());
+    }
+    let begins = ["initialize", "notifications/initialized", "tools/call"];
+    assert_eq!(
+        methods(&served.requests()),
+        [
+            &begins[..],
+            &["DELETE"],
+            &begins[..],
+            &["tools/call", "tools/call"]
+        ]
+        .concat()
+    );
+    // Another client is another session.
+    let mut other = testing::call("search", "{}");
+    other.context.client_info = Some(r#"{"name":"other","version":"1"}"#.into());
+    assert!(call_with(&target, &other).is_ok());
+    assert_eq!(
+        methods(&served.requests())[9..],
+        [&["DELETE"], &begins[..]].concat()
+    );
+}
+
+#[test]
+fn what_a_legacy_server_asks_meanwhile_is_answered() {
+    let served = testing::serve(|request| {
+        if body(request).get("result").is_some() || body(request).get("error").is_some() {
+            return Ok(response(202, "").into());
+        }
+        legacy_server(request, |request| {
+            let id = body(request)["id"].clone();
+            let asked = |id: &str, method: &str| {
+                format!(
+                    "data: {}\n\n",
+                    json!({ "jsonrpc": "2.0", "id": id, "method": method })
+                )
+            };
+            let answer = json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } });
+            testing::events([
+                asked("p", "ping"),
+                asked("e", "elicitation/create"),
+                format!("data: {answer}\n\n"),
+            ])
+        })
+    });
+    assert!(call(&target("legacy")).is_ok());
+    let requests = served.requests();
+    assert_eq!(
+        body(&requests[3]),
+        json!({ "jsonrpc": "2.0", "id": "p", "result": {} })
+    );
+    assert_eq!(body(&requests[4])["id"], "e");
+    assert_eq!(body(&requests[4])["error"]["code"], -32601);
+    assert_eq!(header(&requests[4], "mcp-session-id"), Some("s-1"));
+}
+
+#[test]
+fn the_log_level_is_the_sessions() {
+    let served = testing::serve(|request| {
+        legacy_server(request, |request| result(request, json!({ "content": [] })))
+    });
+    let mut call = testing::call("search", "{}");
+    call.context.log_level = Some("warning".into());
+    assert!(call_with(&target("legacy"), &call).is_ok());
+    let requests = served.requests();
+    assert_eq!(
+        methods(&requests)[2..],
+        ["logging/setLevel", "tools/call", "DELETE"]
+    );
+    assert_eq!(body(&requests[2])["params"], json!({ "level": "warning" }));
+}
+
+#[test]
+fn a_call_that_takes_too_long_is_cancelled_in_words() {
+    let served = testing::serve(|request| {
+        if body(request)["method"] == "tools/call" {
+            return Err(HttpError::Timeout(50));
+        }
+        legacy_server(request, not_mine)
+    });
+    let told = call(&target("legacy")).map_err(said).expect_err("too long");
+    assert!(told.starts_with("backend_timeout: "), "{told}");
+    let requests = served.requests();
+    assert_eq!(
+        methods(&requests)[2..],
+        ["tools/call", "notifications/cancelled", "DELETE"]
+    );
+    assert_eq!(
+        body(&requests[3])["params"]["requestId"],
+        body(&requests[2])["id"]
+    );
+}
