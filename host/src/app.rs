@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
-use crate::pipeline::{self, Ended, Gateway, Levels, Origins, Route, Views, Waiting};
+use crate::pipeline::{self, Ended, Gateway, InFlight, Levels, Origins, Route, Views, Waiting};
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
@@ -34,6 +34,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // First of all: whoever waits for the components to compile should not learn only then
     // that the port is taken.
     let listener = Listener::bind(config.listen).await?;
+    server::raise_descriptors(config.streams.max);
     serve(config, listener, stop).await
 }
 
@@ -77,6 +78,7 @@ pub async fn serve(
         waiting: Waiting::default(),
         levels: Levels::default(),
         ended: Ended::default(),
+        in_flight: InFlight::default(),
         streams: Arc::new(Hub::new(config.streams)),
         views: Views::default(),
         audit: queue,
