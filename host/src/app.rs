@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, Levels, Limits, Origins, Route, Views, Waiting,
+    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Origins, Route, Views, Waiting,
 };
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -36,6 +36,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // First of all: whoever waits for the components to compile should not learn only then
     // that the port is taken.
     let listener = Listener::bind(config.listen).await?;
+    server::raise_descriptors(config.streams.max);
     serve(config, listener, stop).await
 }
 
@@ -81,6 +82,7 @@ pub async fn serve(
         waiting: Waiting::default(),
         levels: Levels::default(),
         ended: Ended::default(),
+        in_flight: InFlight::default(),
         streams: Arc::new(Hub::new(config.streams)),
         views: Views::default(),
         audit: queue,

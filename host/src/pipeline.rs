@@ -9,12 +9,15 @@ mod answer;
 mod audit;
 mod auth;
 mod base_scopes;
+mod batch;
 mod body;
 mod dispatch;
-mod host;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod host;
+mod in_flight;
 mod intent;
+mod legacy;
 mod listen;
 mod notices;
 mod origin;
@@ -41,17 +44,19 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::mcp::version::ProtocolVersion;
 use crate::oauth::ResourceServer;
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
 use crate::streams::Hub;
 use crate::types::{BackendId, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
+use session::InSession;
 
 pub use answer::Answer;
 pub use audit::Record;
 pub use host::Hosts;
+pub use in_flight::InFlight;
+pub use legacy::{end_session, open_stream};
 pub use listen::{Heard, Listening, Opened};
 pub use origin::Origins;
 pub use rate::Limits;
@@ -102,6 +107,8 @@ pub struct Gateway {
     pub sealer: Sealer,
     /// Legacy sessions that are over before their time.
     pub ended: Ended,
+    /// Requests that can be called off.
+    pub in_flight: InFlight,
     /// Who listens.
     pub streams: Arc<Hub>,
     /// What callers see.
@@ -237,6 +244,7 @@ async fn run(
         //          JSON-RPC 2.0; MCP "Server Validation"
         Read::Request(request) => serve(gw, *request, record, reporter).await,
         Read::Notice(notice) => take_note(gw, *notice, record),
+        Read::Batch(batch) => batch::run(gw, *batch, record).await,
     }
 }
 
@@ -265,6 +273,21 @@ async fn serve(
 ) -> Result<Answer, Refusal> {
     record.request(&request);
     let request = session::resolve(gw, request, record)?; //            legacy: MCP "Session Management"; modern: none
+    // By dropping it. What waits for a backend lets go of it, too.
+    let place = gw.in_flight.enter(&request); //                         legacy: MCP "Cancellation"
+    tokio::select! {
+        biased;
+        () = place.cancelled() => Err(Refusal::Cancelled),
+        outcome = carry_out(gw, request, record, reporter) => outcome,
+    }
+}
+
+async fn carry_out(
+    gw: &Gateway,
+    request: InSession,
+    record: &mut Record,
+    reporter: notices::Reporter,
+) -> Result<Answer, Refusal> {
     let session = request.id();
     match dispatch::route(gw, request).await? {
         dispatch::Route::Local(answer) => Ok(answer),
@@ -307,76 +330,13 @@ fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer
                 gw.waiting.answered(session.id, response);
             }
         }
-        Said::Notification { .. } => {}
+        Said::Notification { method, params } => {
+            if method == "notifications/cancelled" {
+                let session = session.map(|session| session.id);
+                gw.in_flight
+                    .cancel(session, &notice.caller, params.as_deref());
+            }
+        }
     }
-    Ok(Answer::Accepted)
-}
-
-/// Serves one `GET /mcp`: a client of the legacy era listens.
-pub async fn listen(gw: Arc<Gateway>, arrival: Arrival) -> Served {
-    let Ok(mut record) = audit::open(&gw, &arrival) else {
-        return Served::Whole(Finished {
-            outcome: Err(Refusal::Overloaded),
-            record: None,
-        });
-    };
-    record.method("GET");
-    let outcome = open_stream(&gw, arrival, &mut record).await;
-    let record = Some(Box::new(record));
-    whole_or_listening(gw, Finished { outcome, record })
-}
-
-async fn open_stream(
-    gw: &Gateway,
-    arrival: Arrival,
-    record: &mut Record,
-) -> Result<Answer, Refusal> {
-    let request = host::check(&gw.hosts, arrival)?;
-    let request = origin::check(&gw.origins, request)?;
-    if !listen::wants_stream(request.headers()) {
-        return Err(Refusal::NotThisWay("POST, GET, DELETE, OPTIONS"));
-    }
-    let request = in_legacy_era(gw, request, record).await?;
-    let opened = listen::get(gw, request, record).await?;
-    Ok(Answer::Listening(Box::new(opened)))
-}
-
-/// Lets in who is known and speaks by the rules of the legacy era: the modern one has neither
-/// sessions nor `GET` (MCP 2026-07-28, "Earlier Streamable HTTP Revisions").
-async fn in_legacy_era(
-    gw: &Gateway,
-    request: origin::FromAllowedOrigin,
-    record: &mut Record,
-) -> Result<auth::Authenticated, Refusal> {
-    let request = version::check(&gw.config, request, record).await?;
-    if request.header.is_some_and(ProtocolVersion::is_modern) {
-        return Err(Refusal::NotThisWay("POST, OPTIONS"));
-    }
-    Ok(admit(gw, request, record).await?.into_inner())
-}
-
-/// Serves one `DELETE /mcp`: a client of the legacy era ends its session.
-pub async fn end_session(gw: Arc<Gateway>, arrival: Arrival) -> Finished {
-    let Ok(mut record) = audit::open(&gw, &arrival) else {
-        return Finished {
-            outcome: Err(Refusal::Overloaded),
-            record: None,
-        };
-    };
-    record.method("DELETE");
-    let outcome = end(&gw, arrival, &mut record).await;
-    Finished {
-        outcome,
-        record: Some(Box::new(record)),
-    }
-}
-
-async fn end(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answer, Refusal> {
-    let request = host::check(&gw.hosts, arrival)?;
-    let request = origin::check(&gw.origins, request)?;
-    let request = in_legacy_era(gw, request, record).await?;
-    let (arrival, _, caller) = request.into_parts();
-    let session = session::end(gw, &arrival.head, &caller, record)?;
-    gw.streams.end_session(session.id);
     Ok(Answer::Accepted)
 }

@@ -7,9 +7,12 @@
 
 mod audit;
 mod backends;
+mod batches;
+mod cancellation;
 mod component;
 mod conformance;
 mod eras;
+mod idle;
 mod lifecycle;
 mod mcp_servers;
 mod messages;

@@ -59,6 +59,8 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     /// Body bytes that were taken from [`Plan::Endless`].
     sent: std::sync::atomic::AtomicU64,
+    /// Requests whose other end went away during [`Plan::Hang`].
+    abandoned: std::sync::atomic::AtomicUsize,
 }
 
 /// The backend.
@@ -122,6 +124,13 @@ impl FakeBackend {
     /// Body bytes that a reader took from [`Plan::Endless`].
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Requests whose other end went away during [`Plan::Hang`].
+    pub fn abandoned(&self) -> usize {
+        self.shared
+            .abandoned
+            .load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Its base URL.
@@ -204,7 +213,10 @@ async fn carry_out(plan: Plan, shared: Arc<Shared>) -> Response<Body> {
             }
             response
         }
-        Plan::Hang => std::future::pending().await,
+        Plan::Hang => {
+            let _counted = Abandoned(shared);
+            std::future::pending().await
+        }
         Plan::After(wait, value) => {
             tokio::time::sleep(wait).await;
             whole(200, value.to_string())
@@ -217,6 +229,17 @@ async fn carry_out(plan: Plan, shared: Arc<Shared>) -> Response<Body> {
             ]);
             Response::new(BodyExt::boxed(StreamBody::new(frames)))
         }
+    }
+}
+
+/// Counts a request that is given up before it is answered.
+struct Abandoned(Arc<Shared>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0
+            .abandoned
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

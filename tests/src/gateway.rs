@@ -238,6 +238,15 @@ impl Gateway {
         }
     }
 
+    /// Its memory as the kernel counts it, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let pid = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next());
+        kib.and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     /// Sends a signal (`TERM`, `INT`).
     pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();

@@ -16,6 +16,9 @@ pub enum Id {
     Text(String),
 }
 
+/// What is said to who sends an array where one message is expected.
+pub const NO_BATCHES: &str = "batches are not accepted: send one message in each POST";
+
 /// Error codes that the gateway answers with.
 pub mod code {
     /// The body is not JSON.
@@ -116,9 +119,7 @@ pub fn parse(body: &[u8]) -> Result<Message, BadMessage> {
     match body.trim_ascii_start().first() {
         Some(b'{') => {}
         Some(b'[') => {
-            return Err(invalid(
-                "batches are not accepted: send one message in each POST",
-            ));
+            return Err(invalid(NO_BATCHES));
         }
         _ => return Err(invalid("expected a JSON-RPC message, which is an object")),
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::listen::Opened;
 use super::policy::Visible;
-use super::{Gateway, Refusal};
+use super::{Finished, Gateway, Refusal};
 use crate::catalog::Kind;
 use crate::mcp::json;
 use crate::mcp::jsonrpc::Id;
@@ -36,6 +36,8 @@ pub enum Answer {
         /// The value of `Mcp-Session-Id`.
         id: String,
     },
+    /// One answer for each message of a batch.
+    Batch(Vec<Finished>),
     /// A notification stream.
     Listening(Box<Opened>),
     /// The `result` of a JSON-RPC response.

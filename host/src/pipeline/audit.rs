@@ -22,7 +22,7 @@ use crate::mcp::version::ProtocolVersion;
 use crate::types::{Secret, SessionId};
 
 /// The record as exporters get it: one JSON object.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 struct Fields {
     ts: String,
     request_id: String,
@@ -127,6 +127,24 @@ impl Record {
         self.served_by(request.version);
     }
 
+    /// Another record of the same HTTP request, as far as it is known.
+    pub(super) fn again(&self, gw: &Gateway) -> Result<Self, Full> {
+        Ok(Self {
+            place: Some(gw.audit.reserve()?),
+            begun: self.begun,
+            key: self.key.clone(),
+            fields: self.fields.clone(),
+            scopes: None,
+            id: None,
+            version: self.version,
+        })
+    }
+
+    /// Takes the record back: others tell what happened.
+    pub(super) fn withdraw(&mut self) {
+        self.place = None;
+    }
+
     /// What was done, for what is no JSON-RPC request.
     pub(super) fn method(&mut self, method: &str) {
         self.fields.method = Some(method.chars().take(128).collect());
@@ -166,7 +184,9 @@ impl Record {
     pub fn close(mut self, outcome: &Result<Answer, Refusal>, response_size: usize) {
         self.fields.response_size = response_size;
         self.fields.error_code = match outcome {
-            Ok(Answer::Accepted | Answer::Session { .. } | Answer::Listening(_)) => None,
+            Ok(
+                Answer::Accepted | Answer::Session { .. } | Answer::Listening(_) | Answer::Batch(_),
+            ) => None,
             Ok(Answer::Result { error_code, .. }) => error_code.clone(),
             Err(refusal) => Some(refusal.code().to_owned()),
         };

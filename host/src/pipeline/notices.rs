@@ -67,6 +67,11 @@ pub(super) fn channel(headers: &HeaderMap) -> (Reporter, Reports) {
     (Reporter(takes_stream.then_some(sender)), reports)
 }
 
+/// A way to nowhere, for who can take no stream.
+pub(super) fn nowhere() -> Reporter {
+    Reporter(None)
+}
+
 impl Reporter {
     /// What an adapter may report into, as far as this request asked for it.
     pub(super) fn for_call(&self, context: &Context) -> Notices {

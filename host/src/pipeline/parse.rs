@@ -7,6 +7,7 @@ use http::request::Parts;
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
+use super::batch::{self, Batch};
 use super::pool::InPool;
 use super::version::{HEADER, single};
 use super::{Record, Refusal, body};
@@ -53,11 +54,23 @@ pub(super) enum Said {
 pub(super) enum Read {
     /// A request.
     Request(Box<Parsed>),
-    /// Anything else.
+    /// Something that gets no answer.
     Notice(Box<Notice>),
+    /// Perhaps several messages.
+    Batch(Box<Batch>),
 }
 
-/// Reads the message.
+/// What all messages of one POST have in common.
+#[derive(Clone)]
+pub(super) struct Envelope {
+    pub(super) id: RequestId,
+    pub(super) head: Parts,
+    /// The version that the header names.
+    pub(super) header: Option<ProtocolVersion>,
+    pub(super) caller: Caller,
+}
+
+/// Reads the message, or what may be several.
 pub(super) async fn read(
     config: &Config,
     request: InPool,
@@ -68,24 +81,41 @@ pub(super) async fn read(
         return Err(Refusal::NotJsonType);
     }
     let body = body::read(config, arrival.body).await?;
-    let message = match jsonrpc::parse(&body) {
-        Ok(message) => message,
-        Err(BadMessage::NotJson(error)) => return Err(Refusal::NotJson(error.to_string())),
-        Err(BadMessage::Invalid(what)) => return Err(Refusal::InvalidMessage(what)),
+    let envelope = Envelope {
+        id: arrival.id,
+        head: arrival.head,
+        header,
+        caller,
     };
-    let head = arrival.head;
+    if batch::may_be(header, &body) {
+        return Ok(Read::Batch(Box::new(Batch { envelope, body })));
+    }
+    match jsonrpc::parse(&body) {
+        Ok(parsed) => message(envelope, parsed, record),
+        Err(BadMessage::NotJson(error)) => Err(Refusal::NotJson(error.to_string())),
+        Err(BadMessage::Invalid(what)) => Err(Refusal::InvalidMessage(what)),
+    }
+}
+
+/// Checks one message by the rules of its era.
+pub(super) fn message(
+    envelope: Envelope,
+    message: jsonrpc::Message,
+    record: &mut Record,
+) -> Result<Read, Refusal> {
     let said = match message {
         jsonrpc::Message::Request(message) => {
-            let parsed = check(arrival.id, head, header, caller, message, record)?;
+            let parsed = check(envelope, message, record)?;
             return Ok(Read::Request(Box::new(parsed)));
         }
         jsonrpc::Message::Notification { method, params } => Said::Notification { method, params },
         jsonrpc::Message::Response(response) => Said::Response(response),
     };
+    let header = envelope.header.is_some_and(ProtocolVersion::is_modern);
     Ok(Read::Notice(Box::new(Notice {
-        modern: header.is_some_and(ProtocolVersion::is_modern) || said.claims_modern(),
-        head,
-        caller,
+        modern: header || said.claims_modern(),
+        head: envelope.head,
+        caller: envelope.caller,
         said,
     })))
 }
@@ -102,13 +132,16 @@ impl Said {
 
 /// Checks a request by the rules of its era.
 fn check(
-    id: RequestId,
-    head: Parts,
-    header: Option<ProtocolVersion>,
-    caller: Caller,
+    envelope: Envelope,
     message: jsonrpc::Request,
     record: &mut Record,
 ) -> Result<Parsed, Refusal> {
+    let Envelope {
+        id,
+        head,
+        header,
+        caller,
+    } = envelope;
     record.answering(&message.id);
     let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;
     let meta = params.meta().map_err(Refusal::InvalidParams)?;

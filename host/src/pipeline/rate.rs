@@ -11,7 +11,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tracing::warn;
 
-use super::auth::Authenticated;
+use super::auth::{Authenticated, Caller};
 use super::{Gateway, Refusal};
 
 /// Callers that are told apart at one time. More share one allowance: a flood of addresses must
@@ -106,6 +106,14 @@ pub(super) fn check(
             Err(refusal)
         }
         Err(refusal) => Err(refusal),
+    }
+}
+
+/// Counts a further message that came with a request.
+pub(super) fn once_more(gw: &Gateway, caller: &Caller) -> Result<(), Refusal> {
+    match caller.token_id() {
+        Some(token) => gw.limits.count(Key::Token(token.to_owned())),
+        None => Ok(()),
     }
 }
 

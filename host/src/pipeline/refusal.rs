@@ -83,6 +83,9 @@ pub enum Refusal {
     /// The HTTP method is not for this request; carries those that are.
     #[error("expected {0}")]
     NotThisWay(&'static str),
+    /// The client has called the request off.
+    #[error("the request was cancelled")]
+    Cancelled,
     /// There is no room for another stream.
     #[error(transparent)]
     NoStream(NoStream),
@@ -179,6 +182,7 @@ impl Refusal {
             Self::UnknownSession => "unknown_session",
             Self::SessionRequired => "session_required",
             Self::NotThisWay(_) => "method_not_allowed",
+            Self::Cancelled => "cancelled",
             Self::NoStream(NoStream::TooManyOfCaller) => "too_many_streams",
             Self::NoStream(_) => "overloaded",
             Self::UnknownMethod(_) => "method_not_found",

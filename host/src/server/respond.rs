@@ -47,6 +47,10 @@ struct Told {
 /// The response to one `POST /mcp`. Closes the audit record.
 pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
     let Finished { outcome, record } = finished;
+    let outcome = match outcome {
+        Ok(Answer::Batch(answers)) => return batch(config, answers),
+        outcome => outcome,
+    };
     let reply = match &outcome {
         Ok(Answer::Accepted) => empty(StatusCode::ACCEPTED),
         // Refusals with a body of their own: whoever gets one is no MCP client.
@@ -54,6 +58,8 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
             plainly_refused(refusal)
         }
         Err(Refusal::NotThisWay(allow)) => method_not_allowed(allow),
+        // Nobody waits for an answer any more, and none must come: a stream without one.
+        Err(Refusal::Cancelled) => events_reply(futures_util::stream::empty()),
         outcome => {
             let told = message(config, record.as_deref(), outcome);
             let mut reply = with_body(told.status, told.body);
@@ -86,6 +92,29 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
     reply
 }
 
+/// The response to a batch: an array of those answers that there are. Closes the audit records.
+fn batch(config: &Config, answers: Vec<Finished>) -> Reply {
+    let mut body = Vec::new();
+    for Finished { outcome, record } in answers {
+        let told = match &outcome {
+            Ok(Answer::Accepted) | Err(Refusal::Cancelled) => Vec::new(),
+            outcome => message(config, record.as_deref(), outcome).body,
+        };
+        if let Some(record) = record {
+            record.close(&outcome, told.len());
+        }
+        if !told.is_empty() {
+            body.push(if body.is_empty() { b'[' } else { b',' });
+            body.extend(told);
+        }
+    }
+    if body.is_empty() {
+        return empty(StatusCode::ACCEPTED);
+    }
+    body.push(b']');
+    with_body(StatusCode::OK, body)
+}
+
 /// The response to a `POST /mcp` that reports while it runs: server-sent events, the last of
 /// which is the JSON-RPC response. Closes the audit record with it.
 pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
@@ -98,6 +127,15 @@ pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
                     let event = sse::message(&text);
                     let sent = sent + event.len();
                     Some((Ok(Frame::data(Bytes::from(event))), Some((running, sent))))
+                }
+                Event::Finished(Finished {
+                    outcome: outcome @ Err(Refusal::Cancelled),
+                    record,
+                }) => {
+                    if let Some(record) = record {
+                        record.close(&outcome, sent);
+                    }
+                    None
                 }
                 Event::Finished(Finished { outcome, record }) => {
                     let body = message(&gw.config, record.as_deref(), &outcome).body;
@@ -180,8 +218,8 @@ fn message(config: &Config, record: Option<&Record>, outcome: &Result<Answer, Re
                 Err(error) => refused(config, id, None, &Refusal::Internal(error.to_string())),
             }
         }
-        // A stream is not told in one message: see `listen`.
-        Ok(Answer::Accepted | Answer::Listening(_)) => Wire {
+        // Neither a stream nor a batch is told in one message: see `listen` and `batch`.
+        Ok(Answer::Accepted | Answer::Listening(_) | Answer::Batch(_)) => Wire {
             status: StatusCode::ACCEPTED,
             body: Vec::new(),
             challenge: None,
@@ -257,6 +295,7 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         Refusal::BodyBroken => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         Refusal::NotJson(_) => told(StatusCode::BAD_REQUEST, code::PARSE_ERROR),
         Refusal::InvalidMessage(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
+        Refusal::Cancelled => told(StatusCode::OK, code::REFUSED),
         Refusal::NoStream(NoStream::TooManyOfCaller) => {
             told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED)
         }

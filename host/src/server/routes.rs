@@ -58,7 +58,7 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         .cloned();
     let mut reply = match arrival.head.method {
         Method::POST => served(gw, pipeline::handle(Arc::clone(gw), arrival).await),
-        Method::GET => served(gw, pipeline::listen(Arc::clone(gw), arrival).await),
+        Method::GET => served(gw, pipeline::open_stream(Arc::clone(gw), arrival).await),
         Method::DELETE => respond::to_http(
             &gw.config,
             pipeline::end_session(Arc::clone(gw), arrival).await,
