@@ -11,6 +11,7 @@ mod component;
 mod conformance;
 mod eras;
 mod lifecycle;
+mod limits;
 mod messages;
 mod oauth;
 mod oauth_flows;

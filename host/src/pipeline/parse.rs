@@ -7,7 +7,7 @@ use http::request::Parts;
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
-use super::pool::InPool;
+use super::share::InShare;
 use super::version::{HEADER, single};
 use super::{Record, Refusal, body};
 use crate::config::Config;
@@ -60,7 +60,7 @@ pub(super) enum Read {
 /// Reads the message.
 pub(super) async fn read(
     config: &Config,
-    request: InPool,
+    request: InShare,
     record: &mut Record,
 ) -> Result<Read, Refusal> {
     let (arrival, header, caller) = request.into_inner().into_parts();
