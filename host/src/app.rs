@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Origins, Route, Views, Waiting,
+    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Origins, Route, Shares, Views, Waiting,
 };
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -88,6 +88,7 @@ pub async fn serve(
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),
+        shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         plugins,
         routes,
         config,

@@ -4,6 +4,8 @@
 //! (secrets never) and what was expected.
 
 mod backends;
+mod bounds;
+mod identity;
 mod mcp_servers;
 mod oauth;
 mod plugins;
@@ -22,6 +24,8 @@ use crate::types::{Key256, ScopeSet, Secret};
 
 use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
+pub use bounds::BoundsConfig;
+pub use identity::IdentityConfig;
 pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
 pub use stdio::StdioConfig;
@@ -63,8 +67,8 @@ pub struct Config {
     pub oauth: Option<OAuthConfig>,
     /// The pool that callers' tokens must name, if the gateway is for one pool only.
     pub required_pool: Option<String>,
-    /// MCP `serverInfo.name`.
-    pub server_name: String,
+    /// How the gateway introduces itself.
+    pub identity: IdentityConfig,
     /// Exact origins and `*.suffix` patterns that browsers may call from.
     pub allowed_origins: Vec<String>,
     /// Names besides the canonical URI's under which the gateway is reached, exact or `*.suffix`.
@@ -81,6 +85,8 @@ pub struct Config {
     pub backends: Vec<BackendConfig>,
     /// Seconds between two refreshes of a backend's catalog.
     pub refresh_seconds: u64,
+    /// Bounds of connections and requests.
+    pub bounds: BoundsConfig,
     /// Bounds of notification streams.
     pub streams: StreamConfig,
     /// Where components are found and what they may use.
@@ -157,15 +163,14 @@ impl Config {
             );
         }
         backends.extend(mcp_servers::read(&mut vars, &backends, insecure));
+        let identity = identity::read(&mut vars, &canonical_uri);
         let config = Self {
             listen,
             mode,
             canonical_uri,
             oauth,
             required_pool: vars.text("CORTEX_REQUIRED_POOL"),
-            server_name: vars
-                .text("CORTEX_SERVER_NAME")
-                .unwrap_or_else(|| "cortex-gateway".to_owned()),
+            identity,
             allowed_origins: allowed_origins(&mut vars),
             allowed_hosts: allowed_hosts(&mut vars),
             rate_limit_per_minute: NonZeroU32::new(vars.number(
@@ -182,6 +187,7 @@ impl Config {
             technical_token,
             backends,
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
+            bounds: bounds::read(&mut vars),
             streams: streams::read(&mut vars),
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),

@@ -29,6 +29,7 @@ mod rate;
 mod refusal;
 mod rounds;
 mod session;
+mod share;
 mod state;
 mod version;
 mod view;
@@ -63,6 +64,7 @@ pub use rate::Limits;
 pub use refusal::Refusal;
 pub use rounds::Waiting;
 pub use session::{Ended, Levels};
+pub use share::{Place, Shares};
 pub use view::{Views, announce};
 
 /// A request as it arrived, nothing checked.
@@ -121,8 +123,10 @@ pub struct Gateway {
     pub waiting: Waiting,
     /// Which log messages legacy clients want.
     pub levels: Levels,
-    /// Bounds the requests that are served at one time.
+    /// Bounds the requests of known callers that are served at one time.
     pub room: Semaphore,
+    /// Bounds the requests of one caller at one time.
+    pub shares: Arc<Shares>,
 }
 
 /// How a request was served.
@@ -142,6 +146,8 @@ pub struct Finished {
     /// Its audit record, to be closed with what the client was sent. There is none only when
     /// the audit queue is full.
     pub record: Option<Box<Record>>,
+    /// The caller's place, to be given back when the answer has left.
+    pub place: Option<Place>,
 }
 
 /// A request that has begun to report. Dropping it stops the call.
@@ -187,6 +193,7 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
         return Served::Whole(Finished {
             outcome: Err(Refusal::Overloaded),
             record: None,
+            place: None,
         });
     };
     let mut record = Box::new(record);
@@ -194,10 +201,12 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
     let gateway = Arc::clone(&gw);
     let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> = Box::pin(async move {
         let gw = gateway;
-        let outcome = run(&gw, arrival, &mut record, reporter).await;
+        let mut place = None;
+        let outcome = run(&gw, arrival, &mut record, &mut place, reporter).await;
         Finished {
             outcome,
             record: Some(record),
+            place,
         }
     });
     let finished = tokio::select! {
@@ -223,6 +232,7 @@ fn whole_or_listening(gw: Arc<Gateway>, finished: Finished) -> Served {
         Finished {
             outcome: Ok(Answer::Listening(opened)),
             record: Some(record),
+            place: _,
         } => Served::Listening(Listening::new(gw, *opened, record)),
         finished => Served::Whole(finished),
     }
@@ -232,14 +242,16 @@ async fn run(
     gw: &Gateway,
     arrival: Arrival,
     record: &mut Record,
+    place: &mut Option<Place>,
     reporter: notices::Reporter,
 ) -> Result<Answer, Refusal> {
-    let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
-
     let request = host::check(&gw.hosts, arrival)?; //                  MCP Streamable HTTP, "Security & Endpoint"
     let request = origin::check(&gw.origins, request)?; //              the same
     let request = version::check(&gw.config, request, record).await?; // MCP Streamable HTTP, "Protocol Version Header"
     let request = admit(gw, request, record).await?; //                 who, how often, with what
+    let (request, taken) = share::check(&gw.shares, request)?; //       ours: nobody takes all places
+    *place = Some(taken);
+    let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
     match parse::read(&gw.config, request, record).await? {
         //          JSON-RPC 2.0; MCP "Server Validation"
         Read::Request(request) => serve(gw, *request, record, reporter).await,

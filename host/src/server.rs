@@ -1,10 +1,13 @@
 //! HTTP: the listener, the routes, and how outcomes become responses.
 
 mod challenge;
+mod connection;
 mod descriptors;
 mod listener;
+mod pages;
 mod respond;
 mod routes;
+mod socket;
 
 pub use descriptors::raise as raise_descriptors;
 pub use listener::{Listener, serve};

@@ -14,6 +14,7 @@ mod conformance;
 mod eras;
 mod idle;
 mod lifecycle;
+mod limits;
 mod mcp_servers;
 mod messages;
 mod oauth;

@@ -54,6 +54,8 @@ pub enum Answer {
 pub(super) struct ServerInfo<'a> {
     name: &'a str,
     version: &'static str,
+    #[serde(rename = "websiteUrl", skip_serializing_if = "Option::is_none")]
+    website_url: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -94,7 +96,7 @@ pub(super) fn initialize(
     let result = serde_json::value::to_raw_value(&serde_json::json!({
         "protocolVersion": version.as_str(),
         "capabilities": capabilities(),
-        "serverInfo": server_info(gw),
+        "serverInfo": introduction(gw, version),
         "instructions": INSTRUCTIONS,
     }));
     Ok(Answer::Session {
@@ -112,7 +114,7 @@ pub(super) fn discover(gw: &Gateway) -> Result<Answer, Refusal> {
         "instructions": INSTRUCTIONS,
         "ttlMs": DISCOVER_TTL_MS,
         "cacheScope": "public",
-        "_meta": { META_SERVER_INFO: server_info(gw) },
+        "_meta": { META_SERVER_INFO: introduction(gw, ProtocolVersion::V2026_07_28) },
     }))
 }
 
@@ -183,8 +185,19 @@ fn meta(
 
 fn server_info(gw: &Gateway) -> ServerInfo<'_> {
     ServerInfo {
-        name: &gw.config.server_name,
+        name: &gw.config.identity.name,
         version: env!("CARGO_PKG_VERSION"),
+        website_url: None,
+    }
+}
+
+/// `serverInfo` with all there is to know, for the answer that introduces the server.
+/// (`websiteUrl` is there since 2025-11-25.)
+fn introduction(gw: &Gateway, version: ProtocolVersion) -> ServerInfo<'_> {
+    let website = gw.config.identity.website.as_str();
+    ServerInfo {
+        website_url: (version >= ProtocolVersion::V2025_11_25).then_some(website),
+        ..server_info(gw)
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) async fn run(
             Finished {
                 outcome,
                 record: Some(record),
+                place: None,
             }
         }
     });

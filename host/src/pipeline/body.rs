@@ -1,7 +1,5 @@
 //! Reads a request's body: bounded in size and time. Knows nothing of what is in it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
@@ -9,16 +7,26 @@ use hyper::body::{Body, Incoming};
 use super::Refusal;
 use crate::config::Config;
 
-/// Longest a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// Most that is read of the body of somebody who is not known yet.
+const UNKNOWN_MAX: usize = 64 * 1024;
 
-/// Reads a body up to the configured size.
+/// Reads a body, small as bodies of a whole message mostly are, to find words for a refusal. Empty
+/// when it is not to be had.
+pub(super) async fn peek(config: &Config, body: Incoming) -> Bytes {
+    let max = config.max_body_bytes.min(UNKNOWN_MAX);
+    bounded(config, body, max).await.unwrap_or_default()
+}
+
+/// Reads a body up to the configured size, within the configured time.
 pub(super) async fn read(config: &Config, body: Incoming) -> Result<Bytes, Refusal> {
-    let max = config.max_body_bytes;
+    bounded(config, body, config.max_body_bytes).await
+}
+
+async fn bounded(config: &Config, body: Incoming, max: usize) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > max as u64 {
         return Err(Refusal::BodyTooLarge(max));
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, max).collect()).await {
+    match tokio::time::timeout(config.bounds.body_time, Limited::new(body, max).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(max)),
         Ok(Err(_)) => Err(Refusal::BodyBroken),

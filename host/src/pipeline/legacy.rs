@@ -30,6 +30,7 @@ async fn recorded(
         return Finished {
             outcome: Err(Refusal::Overloaded),
             record: None,
+            place: None,
         };
     };
     record.method(method);
@@ -37,6 +38,7 @@ async fn recorded(
     Finished {
         outcome,
         record: Some(Box::new(record)),
+        place: None,
     }
 }
 

@@ -253,6 +253,7 @@ impl Listening {
         Heard::Finished(Finished {
             outcome,
             record: self.record.take(),
+            place: None,
         })
     }
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::auth::Caller;
 use super::batch::{self, Batch};
-use super::pool::InPool;
+use super::share::InShare;
 use super::version::{HEADER, single};
 use super::{Record, Refusal, body};
 use crate::config::Config;
@@ -73,7 +73,7 @@ pub(super) struct Envelope {
 /// Reads the message, or what may be several.
 pub(super) async fn read(
     config: &Config,
-    request: InPool,
+    request: InShare,
     record: &mut Record,
 ) -> Result<Read, Refusal> {
     let (arrival, header, caller) = request.into_inner().into_parts();

@@ -17,6 +17,9 @@ pub enum Refusal {
     /// Too much work at one time, or no place for the audit record.
     #[error("the gateway is overloaded; try again")]
     Overloaded,
+    /// The caller has as many requests in flight as one may have.
+    #[error("too many requests at one time; wait for one to end")]
+    TooManyAtOnce,
     /// A legacy `MCP-Protocol-Version` that is not served.
     #[error("protocol version `{0}` is not served")]
     UnknownLegacyVersion(String),
@@ -162,6 +165,7 @@ impl Refusal {
         match self {
             Self::ForbiddenOrigin => "forbidden_origin",
             Self::Overloaded => "overloaded",
+            Self::TooManyAtOnce => "too_many_at_once",
             Self::UnknownLegacyVersion(_) | Self::UnsupportedVersion(_) => "unsupported_version",
             Self::HeaderMismatch(_) => "header_mismatch",
             Self::MissingMeta(_) => "missing_meta",

@@ -51,7 +51,7 @@ async fn refuse(config: &Config, arrival: Arrival, header: String, record: &mut 
     struct OnlyParams {
         params: Option<Box<serde_json::value::RawValue>>,
     }
-    let body = body::read(config, arrival.body).await.unwrap_or_default();
+    let body = body::peek(config, arrival.body).await;
     if let Some(id) = jsonrpc::peek_id(&body) {
         record.answering(&id);
     }

@@ -1,28 +1,21 @@
 //! The socket: connections bounded in number, header size and time, and a stop that loses no call.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
-use super::routes;
-use crate::pipeline::{Arrival, Gateway};
-use crate::types::RequestId;
+use super::{connection, respond};
+use crate::pipeline::Gateway;
 
-/// Connections at one time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 10_000;
-/// Longest a client may take to send a header, and an idle connection may stay.
-const HEADER_TIME: Duration = Duration::from_secs(30);
-/// Largest header block.
-const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Connections over the bound that are being told so at one time; further ones are just closed.
+const TOLD_AT_ONCE: usize = 256;
 /// Longest the calls in flight may take when the gateway stops.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
@@ -78,53 +71,38 @@ impl Listener {
 
 /// Serves until `stop` resolves, then lets the calls in flight finish.
 pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Output = ()>) {
-    let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let stopping = CancellationToken::new();
+    let open = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(gw.config.bounds.max_connections));
+    let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
     tokio::pin!(stop);
     loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&room).acquire_owned() => permit,
-            () = &mut stop => break,
-        };
-        let Ok(permit) = permit else { break };
         let (stream, peer) = tokio::select! {
             accepted = listener.0.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, mostly: give the connections there are time to end.
-                    warn!(%error, "cannot accept a connection");
+                    warn!(
+                        %error,
+                        "cannot accept a connection; hint: if there are too many open files, raise `ulimit -n`, \
+                         or set CORTEX_MAX_CONNECTIONS well below it"
+                    );
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             },
             () = &mut stop => break,
         };
+        // Who does not get in is told at once: nobody waits unseen in the backlog.
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            turn_away(stream, &told);
+            continue;
+        };
         // Answers are small and written whole.
         let _ = stream.set_nodelay(true);
-        let gw = Arc::clone(&gw);
-        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let gw = Arc::clone(&gw);
-            let id = RequestId::new();
-            let (head, body) = request.into_parts();
-            let arrival = Arrival {
-                head,
-                body,
-                peer,
-                id,
-            };
-            async move { Ok::<_, Infallible>(routes::route(&gw, arrival).await) }
-                .instrument(info_span!("request", %id))
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "a connection ended badly");
-            }
+        let connection = connection::serve(Arc::clone(&gw), stream, peer, stopping.clone());
+        open.spawn(async move {
+            connection.await;
             drop(permit);
         });
     }
@@ -132,13 +110,25 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
     drop(listener);
     info!("stopping: no new connections; calls in flight finish");
     gw.streams.stop();
-    if tokio::time::timeout(DRAIN_TIME, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    stopping.cancel();
+    open.close();
+    if tokio::time::timeout(DRAIN_TIME, open.wait()).await.is_err() {
         warn!(
             "some calls did not finish within {} s and are given up",
             DRAIN_TIME.as_secs()
         );
+    }
+}
+
+/// Answers a connection for which there is no room, without reading what it asks.
+fn turn_away(stream: TcpStream, told: &Arc<Semaphore>) {
+    // Fits into the empty buffer of a new connection, so that nobody waits for it.
+    let _ = stream.try_write(respond::NO_ROOM);
+    match Arc::clone(told).try_acquire_owned() {
+        Ok(permit) => drop(tokio::spawn(async move {
+            connection::end_gently(stream).await;
+            drop(permit);
+        })),
+        Err(_) => drop(stream),
     }
 }

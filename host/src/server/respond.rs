@@ -5,7 +5,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
@@ -21,9 +24,17 @@ use crate::mcp::jsonrpc::{Id, code};
 use crate::mcp::sse;
 use crate::mcp::version::ProtocolVersion;
 use crate::pipeline::{
-    Answer, Event, Finished, Gateway, Heard, Listening, Record, Refusal, Running,
+    Answer, Event, Finished, Gateway, Heard, Listening, Place, Record, Refusal, Running,
 };
 use crate::streams::NoStream;
+
+/// Said to a connection for which there is no room, before anything of it is read.
+pub(super) const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+      cache-control: no-store\r\nconnection: close\r\ncontent-length: 22\r\n\r\n{\"error\":\"overloaded\"}";
+/// Said to a connection whose request header does not arrive in time.
+pub(super) const SLOW_HEADER: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A response of this server.
 pub(super) type Reply = Response<Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>>;
@@ -46,9 +57,13 @@ struct Told {
 
 /// The response to one `POST /mcp`. Closes the audit record.
 pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
-    let Finished { outcome, record } = finished;
+    let Finished {
+        outcome,
+        record,
+        place,
+    } = finished;
     let outcome = match outcome {
-        Ok(Answer::Batch(answers)) => return batch(config, answers),
+        Ok(Answer::Batch(answers)) => return batch(config, answers, place),
         outcome => outcome,
     };
     let reply = match &outcome {
@@ -62,7 +77,7 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
         Err(Refusal::Cancelled) => events_reply(futures_util::stream::empty()),
         outcome => {
             let told = message(config, record.as_deref(), outcome);
-            let mut reply = with_body(told.status, told.body);
+            let mut reply = with_body(told.status, until_sent(told.body, place));
             if let Some(challenge) = told
                 .challenge
                 .and_then(|text| HeaderValue::from_str(&text).ok())
@@ -71,12 +86,20 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
             }
             let wait = match (outcome, told.status) {
                 (Err(Refusal::TooOften { seconds }), _) => Some(*seconds),
-                (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
+                (Err(Refusal::TooManyAtOnce), _) | (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
                 (_, StatusCode::TOO_MANY_REQUESTS) => Some(30),
                 _ => None,
             };
             if let Some(seconds) = wait {
                 reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            // What is left of the body is not waited for (RFC 9110 §15.5.9, §15.5.14).
+            if matches!(
+                told.status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+            ) {
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().insert(CONNECTION, close);
             }
             if let Ok(Answer::Session { id, .. }) = outcome
                 && let Ok(id) = HeaderValue::from_str(id)
@@ -93,9 +116,12 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
 }
 
 /// The response to a batch: an array of those answers that there are. Closes the audit records.
-fn batch(config: &Config, answers: Vec<Finished>) -> Reply {
+fn batch(config: &Config, answers: Vec<Finished>, place: Option<Place>) -> Reply {
     let mut body = Vec::new();
-    for Finished { outcome, record } in answers {
+    for Finished {
+        outcome, record, ..
+    } in answers
+    {
         let told = match &outcome {
             Ok(Answer::Accepted) | Err(Refusal::Cancelled) => Vec::new(),
             outcome => message(config, record.as_deref(), outcome).body,
@@ -112,7 +138,7 @@ fn batch(config: &Config, answers: Vec<Finished>) -> Reply {
         return empty(StatusCode::ACCEPTED);
     }
     body.push(b']');
-    with_body(StatusCode::OK, body)
+    with_body(StatusCode::OK, until_sent(body, place))
 }
 
 /// The response to a `POST /mcp` that reports while it runs: server-sent events, the last of
@@ -131,19 +157,25 @@ pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
                 Event::Finished(Finished {
                     outcome: outcome @ Err(Refusal::Cancelled),
                     record,
+                    place: _,
                 }) => {
                     if let Some(record) = record {
                         record.close(&outcome, sent);
                     }
                     None
                 }
-                Event::Finished(Finished { outcome, record }) => {
+                Event::Finished(Finished {
+                    outcome,
+                    record,
+                    place,
+                }) => {
                     let body = message(&gw.config, record.as_deref(), &outcome).body;
                     let event = sse::message(&String::from_utf8_lossy(&body));
                     if let Some(record) = record {
                         record.close(&outcome, sent + event.len());
                     }
-                    Some((Ok(Frame::data(Bytes::from(event))), None))
+                    let event = until_sent(event.into_bytes(), place);
+                    Some((Ok(Frame::data(event)), None))
                 }
             }
         }
@@ -160,7 +192,9 @@ pub(super) fn listen(gw: Arc<Gateway>, listening: Listening) -> Reply {
             let mut listening = state?;
             match listening.next().await {
                 Heard::Frame(frame) => Some((Ok(Frame::data(frame)), Some(listening))),
-                Heard::Finished(Finished { outcome, record }) => {
+                Heard::Finished(Finished {
+                    outcome, record, ..
+                }) => {
                     let event = match &outcome {
                         Ok(Answer::Accepted) => String::new(),
                         outcome => {
@@ -264,6 +298,7 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         }
         Refusal::BadHost => told(StatusCode::BAD_REQUEST, code::REFUSED),
         Refusal::TooOften { .. } => told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED),
+        Refusal::TooManyAtOnce => told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED),
         Refusal::Overloaded => told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED),
         Refusal::UnknownLegacyVersion(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         Refusal::UnsupportedVersion(requested) => Told {
@@ -369,9 +404,27 @@ fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
     }
 }
 
+/// The bytes of an answer, with the caller's place among the requests: it is given back when the
+/// last of them has left for the client, or the connection is gone.
+fn until_sent(body: Vec<u8>, place: Option<Place>) -> Bytes {
+    struct Held(
+        Vec<u8>,
+        #[expect(dead_code, reason = "held until dropped")] Place,
+    );
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    match place {
+        Some(place) => Bytes::from_owner(Held(body, place)),
+        None => body.into(),
+    }
+}
+
 /// A JSON body.
 pub(super) fn json_body(status: StatusCode, value: &Value) -> Reply {
-    with_body(status, value.to_string().into_bytes())
+    with_body(status, value.to_string().into_bytes().into())
 }
 
 /// The answer to who is no MCP client, or is somewhere else.
@@ -421,13 +474,30 @@ pub(super) fn public_document(value: &Value, max_age: u32) -> Reply {
     reply
 }
 
+/// A page for people, with its `Content-Security-Policy`.
+pub(super) fn page(html: String, policy: &str) -> Reply {
+    let mut reply = with_body(StatusCode::OK, html.into());
+    let headers = reply.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, policy),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    reply
+}
+
 /// The answer to a preflight request, or to nothing.
 pub(super) fn no_content() -> Reply {
     empty(StatusCode::NO_CONTENT)
 }
 
-fn with_body(status: StatusCode, body: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Either::Left(Full::new(body.into())));
+fn with_body(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = Response::new(Either::Left(Full::new(body)));
     *reply.status_mut() = status;
     reply
         .headers_mut()

@@ -1,6 +1,5 @@
 //! Which path does what.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::header::{
@@ -10,8 +9,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::json;
 
+use super::pages;
 use super::respond::{self, Reply};
-use crate::catalog::{Health, Kind};
+use crate::catalog::Health;
 use crate::pipeline::{self, Arrival, Gateway, Served};
 
 /// Header fields that a browser may send to `/mcp`.
@@ -27,25 +27,10 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         ("/healthz", &Method::GET) => respond::health(true, &json!({ "status": "alive" })),
         ("/readyz", &Method::GET) => ready(gw),
         ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
-        _ => match gw.hosts.check(&arrival.head) {
-            Ok(()) => public(gw, arrival.head.uri.path(), &method),
+        (path, _) => match gw.hosts.check(&arrival.head) {
+            Ok(()) => pages::answer(gw, &method, path).unwrap_or_else(respond::not_found),
             Err(refusal) => respond::plainly_refused(&refusal),
         },
-    }
-}
-
-/// Everything that is no MCP and for everybody.
-fn public(gw: &Gateway, path: &str, method: &Method) -> Reply {
-    match (path, method) {
-        (
-            "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp",
-            &Method::GET | &Method::OPTIONS,
-        ) => resource_metadata(gw),
-        (
-            "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp",
-            _,
-        ) => respond::method_not_allowed("GET, OPTIONS"),
-        _ => respond::not_found(),
     }
 }
 
@@ -133,30 +118,4 @@ fn ready(gw: &Gateway) -> Reply {
         missing.is_empty(),
         &json!({ "ready": missing.is_empty(), "missing": missing, "backends": snapshot.backends.len(), "up": up }),
     )
-}
-
-/// The protected resource metadata document (RFC 9728 §2).
-fn resource_metadata(gw: &Gateway) -> Reply {
-    let snapshot = gw.catalog.snapshot();
-    let scopes: BTreeSet<&str> = Kind::ALL
-        .into_iter()
-        .flat_map(|kind| &snapshot.listing(kind).listed)
-        .flat_map(|entry| entry.item.scopes.iter().map(String::as_str))
-        .filter(|scope| *scope != "offline_access")
-        .collect();
-    let oauth = gw.config.oauth.iter();
-    let servers: Vec<&str> = oauth.map(|oauth| oauth.issuer.as_str()).collect();
-    let mut reply = respond::public_document(
-        &json!({
-            "resource": gw.config.canonical_uri.as_str(),
-            "authorization_servers": servers,
-            "bearer_methods_supported": ["header"],
-            "scopes_supported": scopes,
-        }),
-        60,
-    );
-    reply
-        .headers_mut()
-        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    reply
 }
