@@ -186,6 +186,71 @@ async fn without_a_url_a_gateway_is_started_and_its_own_token_is_used() {
 }
 
 #[tokio::test]
+async fn a_tool_asks_back_and_changes_are_told_through_a_gateway() {
+    let key = Key::generate(Alg::EdDsa, "k1");
+    let issuer = FakeIssuer::start(&[&key]).await;
+    let backend = FakeBackend::start(json!([FakeBackend::tool("one")])).await;
+    let gateway = GatewayBuilder::new()
+        .issuer(&issuer)
+        .env("CORTEX_REFRESH_SECONDS", "1")
+        .backend("docs", &backend.url())
+        .plugin("mischief")
+        .backend("bad", "http://127.0.0.1:9")
+        .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief");
+    let gateway = gateway.start().await;
+    gateway.ready().await;
+    let mut claims = issuer.claims();
+    claims["scope"] = json!("mcp:test:use mcp:mischief:use");
+    let token = key.token(&claims);
+    let env = [("CORTEX_STDIO_TOKEN", token.as_str())];
+
+    // Legacy: asked on the stream of the call, told on the stream of the session.
+    let mut legacy = Process::start(&["--url", &url(&gateway)], &env);
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} },
+        "clientInfo": { "name": "t", "version": "1" } });
+    legacy.ask(0, "initialize", hello).await;
+    legacy.result(0).await;
+    legacy.notify("notifications/initialized", json!({})).await;
+    let form = json!({ "who": { "method": "elicitation/create", "params": {
+        "mode": "form", "message": "Who?", "requestedSchema": { "type": "object", "properties": {} } } } });
+    let call = json!({ "name": "bad_ask", "arguments": { "requests": form, "state": "s" } });
+    legacy.ask(1, "tools/call", call).await;
+    let asked = legacy.next().await;
+    assert_eq!(asked["method"], "elicitation/create");
+    let accepted = json!({ "action": "accept", "content": {} });
+    legacy
+        .send(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": accepted }))
+        .await;
+    let said = legacy.result(1).await;
+    assert!(
+        said["content"][0]["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("s {")),
+        "{said}"
+    );
+
+    // Modern: told on the stream of a request.
+    let mut modern = Process::start(&["--url", &url(&gateway)], &env);
+    let filter = json!({ "notifications": { "toolsListChanged": true } });
+    modern.ask_modern("l", "subscriptions/listen", filter).await;
+    let first = modern.next().await;
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+
+    let tools = json!([FakeBackend::tool("one"), FakeBackend::tool("two")]);
+    backend.plan("list_tools", Plan::Json(200, json!({ "tools": tools })));
+    for client in [&mut legacy, &mut modern] {
+        assert_eq!(
+            client.next().await["method"],
+            "notifications/tools/list_changed"
+        );
+    }
+    legacy.ask(2, "tools/list", json!({})).await;
+    assert!(names(&legacy.result(2).await).contains(&"docs_two"));
+    legacy.ends_well().await;
+    modern.ends_well().await;
+}
+
+#[tokio::test]
 async fn a_local_gateway_that_cannot_start_says_why() {
     let mut client = Process::start(&[], &[("CORTEX_PLUGIN_DIR", "/nowhere")]);
     let (code, said) = client.ended().await;
