@@ -1,7 +1,10 @@
-//! The official MCP conformance suite, against the fixture server.
+//! The official MCP conformance suite, against the fixture server itself and through the gateway:
+//! what is red in both is the fixture's fault, what is red in one is the gateway's.
 
-use cortex_tests::FixtureServer;
 use cortex_tests::conformance::{Suite, Target};
+use cortex_tests::issuer::{Alg, FakeIssuer, Key};
+use cortex_tests::{FixtureServer, Gateway, GatewayBuilder};
+use serde_json::json;
 
 /// The suite. Where it is not installed the test is left out, loudly; a build machine (CI=true)
 /// insists on it.
@@ -36,4 +39,60 @@ async fn the_fixture_server_is_fit_for_2025_11_25() {
 #[tokio::test]
 async fn the_fixture_server_is_fit_for_2026_07_28() {
     directly("2026-07-28").await;
+}
+
+/// The fixture server behind a gateway that wants tokens of an issuer of ours.
+struct Behind {
+    gateway: Gateway,
+    token: String,
+    _fixture: FixtureServer,
+    _issuer: FakeIssuer,
+}
+
+impl Behind {
+    async fn start() -> Self {
+        let fixture = FixtureServer::start().await;
+        let key = Key::generate(Alg::Rs256, "k1");
+        let issuer = FakeIssuer::start(&[&key]).await;
+        let mut claims = issuer.claims();
+        claims["scope"] = json!("mcp:fixture:read");
+        let token = key.token(&claims);
+        let gateway = GatewayBuilder::new()
+            .issuer(&issuer)
+            .mcp_server("fixture", &fixture.url)
+            .env("CORTEX_MCP_FIXTURE_NAMES", "verbatim")
+            .env("CORTEX_MCP_FIXTURE_SCOPE", "mcp:fixture:read")
+            // Two checks change a list and give the news a second and a half to arrive.
+            .env("CORTEX_REFRESH_SECONDS", "1")
+            .start()
+            .await;
+        gateway.ready().await;
+        Self {
+            gateway,
+            token,
+            _fixture: fixture,
+            _issuer: issuer,
+        }
+    }
+}
+
+async fn through_the_gateway(revision: &str) {
+    let Some(suite) = suite() else { return };
+    let behind = Behind::start().await;
+    let url = format!("http://{}/mcp", behind.gateway.address);
+    let target = Target {
+        url: &url,
+        token: Some(&behind.token),
+    };
+    suite.check(revision, &target, "gateway.yml").await;
+}
+
+#[tokio::test]
+async fn the_gateway_is_conformant_to_2025_11_25() {
+    through_the_gateway("2025-11-25").await;
+}
+
+#[tokio::test]
+async fn the_gateway_is_conformant_to_2026_07_28() {
+    through_the_gateway("2026-07-28").await;
 }
