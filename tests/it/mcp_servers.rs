@@ -2,7 +2,7 @@
 
 use cortex_tests::mcp_server::{Answer, Step};
 use cortex_tests::stream::Stream;
-use cortex_tests::{Era, FakeMcp, Gateway, GatewayBuilder};
+use cortex_tests::{Client, Era, FakeMcp, FixtureServer, Gateway, GatewayBuilder};
 use serde_json::{Value, json};
 
 async fn gateway_to(server: &FakeMcp) -> Gateway {
@@ -435,4 +435,90 @@ async fn an_answer_without_end_is_given_up() {
         let (said, is_error) = gateway.client.call("wiki_act", json!({})).await.tool_text();
         assert!(is_error && said.contains("more than 65536 bytes"), "{said}");
     }
+}
+
+/// The result or error of a modern request, whether it comes as JSON or as the end of a stream.
+/// Without what every server says for itself: its name, and how long a result holds.
+async fn outcome(client: &Client, method: &str, params: &Value) -> Value {
+    let reply = client.modern(method, params.clone()).await;
+    let body = reply.text();
+    let last = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("data:"))
+        .next_back();
+    let message: Value = serde_json::from_str(last.unwrap_or(&body)).expect("a message");
+    let mut outcome = json!([message["result"], message["error"]["code"]]);
+    if let Some(result) = outcome[0].as_object_mut() {
+        for own in ["ttlMs", "cacheScope"] {
+            result.remove(own);
+        }
+        if let Some(meta) = result.get_mut("_meta").and_then(Value::as_object_mut) {
+            meta.remove("io.modelcontextprotocol/serverInfo");
+        }
+        result.retain(|key, value| key != "_meta" || *value != json!({}));
+    }
+    outcome
+}
+
+#[tokio::test]
+async fn an_rmcp_server_says_the_same_through_the_gateway() {
+    let server = FixtureServer::start().await;
+    let gateway = GatewayBuilder::new()
+        .mcp_server("everything", &server.url)
+        .env("CORTEX_MCP_EVERYTHING_NAMES", "verbatim")
+        .start()
+        .await;
+    gateway.ready().await;
+    let directly = Client::new(server.url.trim_end_matches("/mcp").to_owned());
+    let tool = |name: &str| ("tools/call", json!({ "name": name, "arguments": {} }));
+    let read = |uri: &str| ("resources/read", json!({ "uri": uri }));
+    let prompt = |name: &str, arguments: Value| {
+        (
+            "prompts/get",
+            json!({ "name": name, "arguments": arguments }),
+        )
+    };
+    for (method, params) in [
+        ("prompts/list", json!({})),
+        ("resources/list", json!({})),
+        ("resources/templates/list", json!({})),
+        tool("test_simple_text"),
+        tool("test_image_content"),
+        tool("test_audio_content"),
+        tool("test_embedded_resource"),
+        tool("test_multiple_content_types"),
+        tool("test_error_handling"),
+        tool("test_tool_with_progress"),
+        tool("test_elicitation"),
+        tool("no_such_tool"),
+        read("test://static-text"),
+        read("test://static-binary"),
+        read("test://template/7/data"),
+        read("test://nothing"),
+        prompt("test_simple_prompt", json!({})),
+        prompt(
+            "test_prompt_with_arguments",
+            json!({ "arg1": "a", "arg2": "b" }),
+        ),
+        (
+            "completion/complete",
+            json!({ "ref": { "type": "ref/prompt", "name": "test_prompt_with_arguments" },
+                    "argument": { "name": "arg1", "value": "t" } }),
+        ),
+    ] {
+        let original = outcome(&directly, method, &params).await;
+        let through = outcome(&gateway.client, method, &params).await;
+        assert_eq!(through, original, "{method} {params}\n{}", gateway.log());
+    }
+    // Of tools the gateway says whose they are.
+    let original = outcome(&directly, "tools/list", &json!({})).await;
+    let mut through = outcome(&gateway.client, "tools/list", &json!({})).await;
+    let tools = through[0]["tools"].as_array_mut().expect("tools");
+    for tool in &mut *tools {
+        let tool = tool.as_object_mut().expect("an object");
+        assert_eq!(tool.remove("_meta"), Some(json!({ "app": "everything" })));
+    }
+    let mut originals = original[0]["tools"].as_array().expect("tools").clone();
+    originals.sort_by_key(|tool| tool["name"].to_string());
+    assert_eq!(*tools, originals);
 }

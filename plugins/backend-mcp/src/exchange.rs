@@ -23,6 +23,16 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) settings: &'a Settings,
 }
 
+/// A request as it is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) id: u64,
+    pub(crate) method: &'a str,
+    pub(crate) params: &'a str,
+    /// Longest wait for the answer to begin; `None`: the backend's own limit.
+    pub(crate) timeout_ms: Option<u32>,
+}
+
 /// What a request was answered with.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -60,15 +70,15 @@ impl Endpoint<'_> {
     pub(crate) fn ask(
         &self,
         fields: &Fields,
-        id: u64,
-        method: &str,
-        params: &str,
+        asking: Asking<'_>,
         asked: &mut dyn FnMut(Json, &str),
     ) -> Result<Reply, Trouble> {
-        let incoming = self
-            .post(fields, wire::request(id, method, params))
-            .open()?;
-        receive(incoming, id, asked)
+        let message = wire::request(asking.id, asking.method, asking.params);
+        let request = http::Request {
+            timeout_ms: asking.timeout_ms,
+            ..self.post(fields, message)
+        };
+        receive(request.open()?, asking.id, asked)
     }
 
     /// Sends a message that is not answered.
@@ -76,12 +86,9 @@ impl Endpoint<'_> {
         &self,
         fields: &Fields,
         message: Json,
-        timeout_ms: Option<u32>,
+        timeout_ms: u32,
     ) -> Result<(), Trouble> {
-        let request = http::Request {
-            timeout_ms,
-            ..self.post(fields, message)
-        };
+        let request = self.post(fields, message).timeout_ms(timeout_ms);
         // Only the status matters: what else comes is not read.
         let status = request.open()?.status;
         match status {

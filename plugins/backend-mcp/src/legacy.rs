@@ -7,7 +7,7 @@ use cortex_plugin_sdk::http::HttpError;
 use cortex_plugin_sdk::json::{self, Json, Members};
 use cortex_plugin_sdk::prelude::*;
 
-use crate::exchange::{Endpoint, Fields};
+use crate::exchange::{Asking, Endpoint, Fields};
 use crate::request::{Asker, Request, gateway};
 use crate::trouble::{METHOD_NOT_FOUND, Trouble};
 use crate::wire::{self, RpcError};
@@ -102,7 +102,8 @@ fn client_info(asker: Asker<'_>) -> Json {
 
 impl Session {
     /// Makes the handshake. No capability is declared: what such servers ask in the middle of a
-    /// call cannot be passed on by this version.
+    /// call cannot be passed on by this version. It and what else comes before a request get as
+    /// long as the request itself: together that is as long as the host lets a call take.
     ///
     /// # Errors
     /// [`Trouble::OtherEra`] when the server refuses it.
@@ -112,13 +113,14 @@ impl Session {
             VERSIONS[0],
             client_info(asker)
         );
-        let reply = endpoint.ask(
-            &Fields::new(),
-            wire::new_id(),
-            "initialize",
-            &params,
-            &mut |_, _| {},
-        );
+        let limit = endpoint.target.timeout_ms;
+        let asking = Asking {
+            id: wire::new_id(),
+            method: "initialize",
+            params: &params,
+            timeout_ms: Some(limit.div_ceil(2)),
+        };
+        let reply = endpoint.ask(&Fields::new(), asking, &mut |_, _| {});
         let reply = reply.map_err(|trouble| match trouble {
             Trouble::Status(status @ 400..=499) => {
                 Trouble::OtherEra(format!("`initialize` is answered with HTTP {status}"))
@@ -155,8 +157,13 @@ impl Session {
             of: whose(endpoint, asker),
         };
         let told = wire::notification("notifications/initialized", "{}");
-        endpoint.tell(&session.fields(), told, None)?;
-        Ok(session)
+        match endpoint.tell(&session.fields(), told, limit.div_ceil(4)) {
+            Ok(()) => Ok(session),
+            Err(trouble) => {
+                session.close(endpoint);
+                Err(trouble)
+            }
+        }
     }
 
     /// Sends a request. [`Trouble::Status`] 404: the session is over.
@@ -167,7 +174,13 @@ impl Session {
     ) -> Result<Result<Json, RpcError>, Trouble> {
         self.ask_for_log(endpoint, request.log_level())?;
         let id = wire::new_id();
-        self.exchange(endpoint, id, request.method, &request.legacy_params(id))
+        let asking = Asking {
+            id,
+            method: request.method,
+            params: &request.legacy_params(id),
+            timeout_ms: None,
+        };
+        self.exchange(endpoint, asking)
     }
 
     /// Ends it, if the server counts sessions.
@@ -185,18 +198,16 @@ impl Session {
     fn exchange(
         &self,
         endpoint: Endpoint<'_>,
-        id: u64,
-        method: &str,
-        params: &str,
+        asking: Asking<'_>,
     ) -> Result<Result<Json, RpcError>, Trouble> {
         let fields = self.fields();
         let mut asked = |of: Json, what: &str| {
-            let answered = endpoint.tell(&fields, answer(&of, what), Some(FAREWELL_MS));
+            let answered = endpoint.tell(&fields, answer(&of, what), FAREWELL_MS);
             if let Err(trouble) = answered {
                 log::debug(format!("an answer to `{what}` was not taken: {trouble:?}"));
             }
         };
-        match endpoint.ask(&fields, id, method, params, &mut asked) {
+        match endpoint.ask(&fields, asking, &mut asked) {
             // With the id of the request in it, it is an answer.
             Ok(reply) if reply.status == 404 && !reply.has_id && self.id.is_some() => {
                 Err(Trouble::Status(404))
@@ -204,7 +215,7 @@ impl Session {
             Ok(reply) => Ok(reply.outcome),
             Err(trouble) => {
                 if matches!(trouble, Trouble::Http(HttpError::Timeout(_))) {
-                    self.cancel(endpoint, id);
+                    self.cancel(endpoint, asking.id);
                 }
                 Err(trouble)
             }
@@ -215,7 +226,7 @@ impl Session {
     fn cancel(&self, endpoint: Endpoint<'_>, id: u64) {
         let params = format!(r#"{{"requestId":{id},"reason":"it takes too long"}}"#);
         let told = wire::notification("notifications/cancelled", &params);
-        if let Err(trouble) = endpoint.tell(&self.fields(), told, Some(FAREWELL_MS)) {
+        if let Err(trouble) = endpoint.tell(&self.fields(), told, FAREWELL_MS) {
             log::debug(format!("a cancellation was not taken: {trouble:?}"));
         }
     }
@@ -229,7 +240,13 @@ impl Session {
             return Ok(());
         }
         let params = format!(r#"{{"level":{}}}"#, json::quote(level));
-        let set = self.exchange(endpoint, wire::new_id(), "logging/setLevel", &params)?;
+        let asking = Asking {
+            id: wire::new_id(),
+            method: "logging/setLevel",
+            params: &params,
+            timeout_ms: Some(endpoint.target.timeout_ms.div_ceil(4)),
+        };
+        let set = self.exchange(endpoint, asking)?;
         if let Err(error) = set {
             // The call matters more than what is told of it.
             log::debug(format!("logging/setLevel: error {}", error.code));

@@ -2,7 +2,7 @@
 
 use cortex_plugin_sdk::json::{Json, Members};
 
-use crate::exchange::{Endpoint, Fields, Reply};
+use crate::exchange::{Asking, Endpoint, Fields, Reply};
 use crate::header;
 use crate::request::{Asker, Request};
 use crate::trouble::Trouble;
@@ -25,15 +25,14 @@ pub(crate) fn ask(
     request: &Request<'_>,
 ) -> Result<Result<Json, RpcError>, Trouble> {
     let id = wire::new_id();
-    let params = request.modern_params(VERSION, id);
-    // Servers of this era ask nothing on the stream; whatever does gets no answer.
-    let reply = endpoint.ask(
-        &fields(request),
+    let asking = Asking {
         id,
-        request.method,
-        &params,
-        &mut |_, _| {},
-    );
+        method: request.method,
+        params: &request.modern_params(VERSION, id),
+        timeout_ms: None,
+    };
+    // Servers of this era ask nothing on the stream; whatever does gets no answer.
+    let reply = endpoint.ask(&fields(request), asking, &mut |_, _| {});
     match reply {
         Ok(reply) => read(reply),
         // "A `4xx` without a recognized modern error body" (Versioning, compatibility matrix).
