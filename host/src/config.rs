@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::types::{Key256, ScopeSet, Secret};
+use crate::types::{Key256, Network, ScopeSet, Secret};
 
 use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
@@ -73,6 +73,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Names besides the canonical URI's under which the gateway is reached, exact or `*.suffix`.
     pub allowed_hosts: Vec<String>,
+    /// Reverse proxies whose word is taken for where a request came from.
+    pub trusted_proxies: Vec<Network>,
     /// Requests a minute that each caller may send; none: as many as they want.
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// Largest accepted request body, in bytes.
@@ -173,6 +175,7 @@ impl Config {
             identity,
             allowed_origins: allowed_origins(&mut vars),
             allowed_hosts: allowed_hosts(&mut vars),
+            trusted_proxies: trusted_proxies(&mut vars),
             rate_limit_per_minute: NonZeroU32::new(vars.number(
                 "CORTEX_RATE_LIMIT_PER_MINUTE",
                 200,
@@ -328,6 +331,21 @@ fn allowed_hosts(vars: &mut Vars<'_>) -> Vec<String> {
         }
     }
     hosts
+}
+
+fn trusted_proxies(vars: &mut Vars<'_>) -> Vec<Network> {
+    let mut proxies = Vec::new();
+    for entry in vars.list("CORTEX_TRUSTED_PROXIES") {
+        match entry.parse() {
+            Ok(network) => proxies.push(network),
+            Err(_) => vars.wrong(
+                "CORTEX_TRUSTED_PROXIES",
+                Some(&entry),
+                "expected addresses or networks such as `127.0.0.1`, `10.0.0.0/8` or `fd00::/8`, separated by commas",
+            ),
+        }
+    }
+    proxies
 }
 
 fn allowed_origins(vars: &mut Vars<'_>) -> Vec<String> {

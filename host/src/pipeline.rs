@@ -11,6 +11,7 @@ mod auth;
 mod base_scopes;
 mod batch;
 mod body;
+mod client_address;
 mod dispatch;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -266,12 +267,12 @@ async fn admit(
     request: version::Versioned,
     record: &mut Record,
 ) -> Result<pool::InPool, Refusal> {
-    let peer = request.arrival.peer.ip();
+    let address = client_address::of(&gw.config.trusted_proxies, &request.arrival);
     let request = auth::authenticate(gw, request).await; //             RFC 6750 §2.1, RFC 9068 §4
     if let Ok(request) = &request {
         record.caller(request.caller());
     }
-    let request = rate::check(gw, peer, request)?; //                   RFC 6585 §4
+    let request = rate::check(gw, address, request)?; //                RFC 6585 §4
     let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
     pool::check(&gw.config, request) //                                 ours: one gateway, one pool
 }

@@ -1,11 +1,13 @@
 //! Words of the domain, parsed once at the edge. Does no I/O and knows no other module.
 
 mod id;
+mod network;
 mod principal;
 mod scope;
 mod secret;
 
 pub use id::{BackendId, InvalidName, PluginName, RequestId, SessionId};
+pub use network::{Network, NotANetwork};
 pub use principal::{Issuer, Principal, Subject};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use secret::{AccessToken, InvalidKey, Key256, Secret};

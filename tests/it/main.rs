@@ -12,6 +12,7 @@ mod cancellation;
 mod component;
 mod conformance;
 mod eras;
+mod hostile;
 mod idle;
 mod lifecycle;
 mod limits;

@@ -43,9 +43,10 @@ async fn each_token_has_an_allowance_and_so_has_an_address_without_one() {
     let other = gateway.client.with_token(&quiet);
     other.post(PING, &[]).await.result();
 
-    // Without a good token the address is counted, and good tokens from there are not.
+    // Without a good token the address is counted, which several people may share, and good
+    // tokens from there are not.
     let nobody = gateway.client.anonymous();
-    for _ in 0..3 {
+    for _ in 0..5 * 3 {
         assert_eq!(nobody.post(PING, &[]).await.status, 401);
     }
     let guessing = gateway.client.with_token("a.b.c");
@@ -55,12 +56,35 @@ async fn each_token_has_an_allowance_and_so_has_an_address_without_one() {
         assert!(refused.header("www-authenticate").is_empty());
     }
     other.post(PING, &[]).await.result();
+    gateway
+        .logged("too many requests without a good token")
+        .await;
 
     let record = gateway.audit(4).await.remove(3);
     assert_eq!(
         (&record["error_code"], &record["success"]),
         (&json!("rate_limited"), &json!(false))
     );
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_client_has_an_address() {
+    let gateway = GatewayBuilder::new()
+        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "1")
+        .env("CORTEX_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start()
+        .await;
+    let nobody = gateway.client.anonymous();
+    let ping = async |from: &str| {
+        let reply = nobody.post(PING, &[("x-forwarded-for", from)]).await;
+        reply.status.as_u16()
+    };
+    for n in 0..5 {
+        // What a client writes itself stands before what the proxy adds, and counts for nothing.
+        assert_eq!(ping(&format!("203.0.113.{n}, 198.51.100.1")).await, 401);
+    }
+    assert_eq!(ping("198.51.100.1").await, 429);
+    assert_eq!(ping("198.51.100.2").await, 401);
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! Checks that a text is JSON without building anything from it.
 
-use serde::de::IgnoredAny;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -39,6 +44,83 @@ pub fn check(bytes: &[u8]) -> Result<(), NotJson> {
         .map(drop)
         .map_err(|e| NotJson::Syntax(e.to_string()))
 }
+
+/// Checks that no object in a JSON text has a member twice: RFC 8259 §4 leaves open which of them
+/// counts, so two readers could understand two things. Also refuses what only some readers can
+/// take: half a surrogate pair, a number beyond all numbers.
+///
+/// # Errors
+/// A text that names the member.
+pub fn check_unique(text: &str) -> Result<(), String> {
+    serde_json::from_str::<Unique>(text)
+        .map(drop)
+        .map_err(|e| e.to_string())
+}
+
+/// Any value in which no member is there twice.
+struct Unique;
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(Name(name)) = members.next_key()? {
+            if seen.contains(&name) {
+                let shown: String = name.chars().take(64).collect();
+                return Err(A::Error::custom(format_args!(
+                    "the member `{shown}` is there twice"
+                )));
+            }
+            seen.insert(name);
+            members.next_value::<Self>()?;
+        }
+        Ok(self)
+    }
+}
+
+/// The name of a member, borrowed where it is written without escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Turns a text from a plugin into JSON that can be spliced into an answer.
 ///
@@ -143,6 +225,30 @@ mod tests {
         );
         let text = format!("\"{}\"", "[".repeat(1000));
         assert_eq!(check(text.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn a_member_is_there_once_at_every_level() {
+        for good in [
+            "{}",
+            r#"{"a":{"a":[{"a":1},{"a":1}]},"b":null}"#,
+            r#"{"a":true,"A":-1.5e3,"":""}"#,
+        ] {
+            assert_eq!(check_unique(good), Ok(()), "{good}");
+        }
+        for twice in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"b":{"c":[0,{"a":1,"d":2,"a":3}]}}"#,
+            r#"{"a":1,"\u0061":2}"#,
+        ] {
+            let said = check_unique(twice).expect_err(twice);
+            assert!(said.contains("the member `a` is there twice"), "{said}");
+        }
+        for odd in [r#"["\ud800"]"#, "[1e999]"] {
+            assert!(check_unique(odd).is_err(), "{odd}");
+        }
+        let deep = format!("{}{}", "[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
+        assert_eq!(check_unique(&deep), Ok(()));
     }
 
     #[test]

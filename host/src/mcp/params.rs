@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::json;
+
 /// `_meta` key of the protocol version (modern era).
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key of the client's capabilities (modern era).
@@ -87,12 +89,13 @@ impl Params {
     /// Reads them from the raw parameters.
     ///
     /// # Errors
-    /// A text saying what is wrong, such as a duplicated member.
+    /// A text saying what is wrong, such as a duplicated member, at whatever level.
     pub fn parse(raw: Option<&RawValue>) -> Result<Self, String> {
-        raw.map_or_else(
-            || Ok(Self::default()),
-            |raw| serde_json::from_str(raw.get()).map_err(|e| e.to_string()),
-        )
+        let Some(raw) = raw else {
+            return Ok(Self::default());
+        };
+        json::check_unique(raw.get())?;
+        serde_json::from_str(raw.get()).map_err(|e| e.to_string())
     }
 
     /// `_meta`, empty when absent.
@@ -137,7 +140,13 @@ mod tests {
 
     #[test]
     fn duplicated_members_are_refused() {
-        let raw = RawValue::from_string(r#"{"name":"a","name":"b"}"#.to_owned()).expect("JSON");
-        assert!(Params::parse(Some(&raw)).is_err());
+        for text in [
+            r#"{"name":"a","name":"b"}"#,
+            r#"{"name":"a","arguments":{"x":{"y":1,"y":2}}}"#,
+            r#"{"_meta":{"a":1,"a":1}}"#,
+        ] {
+            let raw = RawValue::from_string(text.to_owned()).expect("JSON");
+            assert!(Params::parse(Some(&raw)).is_err(), "{text}");
+        }
     }
 }

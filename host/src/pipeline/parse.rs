@@ -157,12 +157,19 @@ fn check(
     })
 }
 
+/// Whether the body is said to be JSON, once, and not encoded.
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
+    let mut encodings = headers.get_all(http::header::CONTENT_ENCODING).iter();
+    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return false;
+    }
+    let mut types = headers.get_all(http::header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else {
+        return false;
+    };
     value
+        .to_str()
+        .unwrap_or_default()
         .split(';')
         .next()
         .unwrap_or_default()
@@ -201,7 +208,11 @@ pub(super) fn era(
             "`_meta` must carry `{META_CLIENT_CAPABILITIES}`, an object"
         )));
     }
-    mirrored(headers, "mcp-method", Some(&message.method))?;
+    // Never encoded, other than the name ("Value Encoding").
+    match single(headers, "mcp-method")? {
+        Some(found) if found == message.method => {}
+        found => return Err(disagrees("mcp-method", found.is_some())),
+    }
     match message.method.as_str() {
         "tools/call" | "prompts/get" => {
             mirrored(headers, "mcp-name", text(params.name.as_deref()).as_deref())?
@@ -218,17 +229,22 @@ fn mirrored(headers: &HeaderMap, name: &str, value: Option<&str>) -> Result<(), 
     // that is said where they are read.
     let Some(value) = value else { return Ok(()) };
     let Some(found) = single(headers, name)? else {
-        return Err(Refusal::HeaderMismatch(format!(
-            "the header {name} is required"
-        )));
+        return Err(disagrees(name, false));
     };
     match header::decode(found.as_bytes()) {
         Some(found) if found == value => Ok(()),
-        Some(_) => Err(Refusal::HeaderMismatch(format!(
-            "the header {name} does not match the body"
-        ))),
+        Some(_) => Err(disagrees(name, true)),
         None => Err(Refusal::HeaderMismatch(format!(
             "the header {name} is badly encoded"
         ))),
     }
+}
+
+fn disagrees(name: &str, is_there: bool) -> Refusal {
+    let what = if is_there {
+        "does not match the body"
+    } else {
+        "is required"
+    };
+    Refusal::HeaderMismatch(format!("the header {name} {what}"))
 }

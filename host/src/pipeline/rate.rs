@@ -1,14 +1,19 @@
 //! How often may a caller call? (`CORTEX_RATE_LIMIT_PER_MINUTE`.)
 //!
 //! By token, so that one user of a shared address does not stop the others. What comes without a
-//! good token counts for its address, so that guessing is slow. The dev bypass is not counted.
+//! good token counts for its address, so that trying is slow; a good token is let in whatever its
+//! address did, or else anybody could keep the neighbours out. The dev bypass is not counted.
+//!
+//! Nobody else counts: this is the one place to change when several instances share their counts.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::auth::{Authenticated, Caller};
@@ -17,7 +22,11 @@ use super::{Gateway, Refusal};
 /// Callers that are told apart at one time. More share one allowance: a flood of addresses must
 /// not fill the memory.
 const MAX_CALLERS: usize = 100_000;
-/// How often callers that have been quiet are forgotten.
+/// How many times a token's allowance an address has: many people share one, and each begins
+/// without a token.
+const PEOPLE: u32 = 5;
+/// How often callers that have been quiet are forgotten, and the most often that the log tells of
+/// an address.
 const TIDY: Duration = Duration::from_secs(30);
 
 /// A request within its caller's allowance.
@@ -32,37 +41,72 @@ impl WithinRate {
 /// Who is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    /// A token, by `jti`.
-    Token(String),
+    /// A token, by the beginning of the hash of its `jti`, which may be of any length.
+    Token([u8; 16]),
     /// An address, or the network that one customer has (an IPv6 /64).
     Address(IpAddr),
     /// Whoever there is no more room for.
     Crowd,
 }
 
-/// Counts requests.
-pub struct Limits(Option<DefaultKeyedRateLimiter<Key>>);
+impl Key {
+    fn token(id: &str) -> Self {
+        let mut key = [0; 16];
+        key.copy_from_slice(&Sha256::digest(id)[..16]);
+        Self::Token(key)
+    }
+}
+
+/// Counts requests. Tokens apart from addresses: a flood of the one costs the other nothing.
+pub struct Limits {
+    allowances: Option<Allowances>,
+    /// Whether the log was told of an address lately.
+    told: AtomicBool,
+}
+
+struct Allowances {
+    tokens: DefaultKeyedRateLimiter<Key>,
+    addresses: DefaultKeyedRateLimiter<Key>,
+}
 
 impl Limits {
-    /// So many requests a minute for each caller; `None`: as many as they want.
+    /// So many requests a minute for each token, and more for each address; `None`: as many as
+    /// they want.
     pub fn new(per_minute: Option<NonZeroU32>) -> Self {
-        Self(per_minute.map(|n| RateLimiter::keyed(Quota::per_minute(n))))
+        let many = |n| RateLimiter::keyed(Quota::per_minute(n));
+        let people = NonZeroU32::MIN.saturating_add(PEOPLE - 1);
+        Self {
+            allowances: per_minute.map(|n| Allowances {
+                tokens: many(n),
+                addresses: many(n.saturating_mul(people)),
+            }),
+            told: AtomicBool::new(false),
+        }
     }
 
     /// Forgets callers that have been quiet, for ever.
     pub async fn keep_small(&self) {
-        let Some(limiter) = &self.0 else { return };
+        let Some(Allowances { tokens, addresses }) = &self.allowances else {
+            return;
+        };
         loop {
             tokio::time::sleep(TIDY).await;
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
+            for limiter in [tokens, addresses] {
+                limiter.retain_recent();
+                limiter.shrink_to_fit();
+            }
+            self.told.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Counts one request.
+    /// Counts one request of whoever this is.
     fn count(&self, key: Key) -> Result<(), Refusal> {
-        let Some(limiter) = &self.0 else {
+        let Some(allowances) = &self.allowances else {
             return Ok(());
+        };
+        let limiter = match key {
+            Key::Token(_) => &allowances.tokens,
+            Key::Address(_) | Key::Crowd => &allowances.addresses,
         };
         let key = if limiter.len() < MAX_CALLERS {
             key
@@ -83,13 +127,13 @@ impl Limits {
 /// want of a good token stays refused, and counts for where it came from.
 pub(super) fn check(
     gw: &Gateway,
-    peer: IpAddr,
+    address: IpAddr,
     authenticated: Result<Authenticated, Refusal>,
 ) -> Result<WithinRate, Refusal> {
     match authenticated {
         Ok(request) => {
             if let Some(token) = request.caller().token_id() {
-                gw.limits.count(Key::Token(token.to_owned()))?;
+                gw.limits.count(Key::token(token))?;
             }
             Ok(WithinRate(request))
         }
@@ -98,11 +142,13 @@ pub(super) fn check(
             | Refusal::InvalidToken(_)
             | Refusal::BadAuthorization(_)),
         ) => {
-            gw.limits
-                .count(Key::Address(network(peer)))
-                .inspect_err(|_| {
-                    warn!(peer.network = %network(peer), "too many requests without a good token");
-                })?;
+            let network = network(address);
+            gw.limits.count(Key::Address(network)).inspect_err(|_| {
+                // Once in a while: whoever sends a flood must not write one into the log, too.
+                if !gw.limits.told.swap(true, Ordering::Relaxed) {
+                    warn!(client.network = %network, "too many requests without a good token");
+                }
+            })?;
             Err(refusal)
         }
         Err(refusal) => Err(refusal),
@@ -133,7 +179,7 @@ mod tests {
     use super::*;
 
     fn token(name: &str) -> Key {
-        Key::Token(name.to_owned())
+        Key::token(name)
     }
 
     #[test]
@@ -160,6 +206,17 @@ mod tests {
         }
         assert!(limits.count(token("one more")).is_ok());
         assert!(limits.count(token("and another")).is_err());
+    }
+
+    #[test]
+    fn an_address_has_room_for_several_people() {
+        let limits = Limits::new(NonZeroU32::new(2));
+        let address = || Key::Address("192.0.2.1".parse().expect("an address"));
+        for _ in 0..2 * PEOPLE {
+            assert!(limits.count(address()).is_ok());
+        }
+        assert!(limits.count(address()).is_err());
+        assert!(limits.count(token("a")).is_ok());
     }
 
     #[test]

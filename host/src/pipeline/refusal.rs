@@ -60,7 +60,7 @@ pub enum Refusal {
     #[error("forbidden")]
     OtherPool,
     /// The body is not `application/json`.
-    #[error("expected `Content-Type: application/json`")]
+    #[error("expected one `Content-Type: application/json`, and no `Content-Encoding`")]
     NotJsonType,
     /// The body is larger than this.
     #[error("the body is larger than {0} bytes")]

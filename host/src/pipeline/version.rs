@@ -30,12 +30,13 @@ pub(super) async fn check(
     record: &mut Record,
 ) -> Result<Versioned, Refusal> {
     let arrival = request.into_inner();
-    match single(&arrival.head.headers, HEADER)? {
-        None => Ok(Versioned {
+    match single(&arrival.head.headers, HEADER) {
+        Err(unreadable) => Err(refuse_unreadable(config, arrival, unreadable, record).await),
+        Ok(None) => Ok(Versioned {
             arrival,
             header: None,
         }),
-        Some(text) => match ProtocolVersion::parse(&text) {
+        Ok(Some(text)) => match ProtocolVersion::parse(&text) {
             Some(version) => Ok(Versioned {
                 arrival,
                 header: Some(version),
@@ -47,6 +48,35 @@ pub(super) async fn check(
 
 /// Finds the right words for a version that is not served: they depend on what the body says.
 async fn refuse(config: &Config, arrival: Arrival, header: String, record: &mut Record) -> Refusal {
+    match in_body(config, arrival, record).await {
+        Some(version) if version != header => Refusal::HeaderMismatch(format!(
+            "the header MCP-Protocol-Version and `_meta[\"{META_PROTOCOL_VERSION}\"]` name different versions"
+        )),
+        Some(_) => Refusal::UnsupportedVersion(header),
+        None if claims_modern(&header) => Refusal::UnsupportedVersion(header),
+        None => Refusal::UnknownLegacyVersion(header),
+    }
+}
+
+/// Finds the right words for a header that says two things, or nothing that can be read.
+async fn refuse_unreadable(
+    config: &Config,
+    arrival: Arrival,
+    unreadable: Refusal,
+    record: &mut Record,
+) -> Refusal {
+    let values = arrival.head.headers.get_all(HEADER).iter();
+    let modern = values
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| claims_modern(value.trim()));
+    match in_body(config, arrival, record).await {
+        None if !modern => Refusal::InvalidMessage(unreadable.to_string()),
+        _ => unreadable,
+    }
+}
+
+/// The version that the body names, if it names one. Takes note of the request's id.
+async fn in_body(config: &Config, arrival: Arrival, record: &mut Record) -> Option<String> {
     #[derive(Deserialize)]
     struct OnlyParams {
         params: Option<Box<serde_json::value::RawValue>>,
@@ -55,20 +85,10 @@ async fn refuse(config: &Config, arrival: Arrival, header: String, record: &mut 
     if let Some(id) = jsonrpc::peek_id(&body) {
         record.answering(&id);
     }
-    let checked = json::check(&body).is_ok();
-    let in_body = serde_json::from_slice::<OnlyParams>(if checked { &body } else { b"{}" })
-        .ok()
-        .and_then(|message| Params::parse(message.params.as_deref()).ok())
-        .and_then(|params| params.meta().ok())
-        .and_then(|meta| meta.text(META_PROTOCOL_VERSION));
-    match in_body {
-        Some(version) if version != header => Refusal::HeaderMismatch(format!(
-            "the header MCP-Protocol-Version and `_meta[\"{META_PROTOCOL_VERSION}\"]` name different versions"
-        )),
-        Some(_) => Refusal::UnsupportedVersion(header),
-        None if claims_modern(&header) => Refusal::UnsupportedVersion(header),
-        None => Refusal::UnknownLegacyVersion(header),
-    }
+    json::check(&body).ok()?;
+    let message: OnlyParams = serde_json::from_slice(&body).ok()?;
+    let meta = Params::parse(message.params.as_deref()).ok()?.meta().ok()?;
+    meta.text(META_PROTOCOL_VERSION)
 }
 
 /// The value of a header that may be there once, trimmed. Given twice with one value is once.
