@@ -158,7 +158,7 @@ pub(super) fn check(
 /// Counts a further message that came with a request.
 pub(super) fn once_more(gw: &Gateway, caller: &Caller) -> Result<(), Refusal> {
     match caller.token_id() {
-        Some(token) => gw.limits.count(Key::Token(token.to_owned())),
+        Some(token) => gw.limits.count(Key::token(token)),
         None => Ok(()),
     }
 }
