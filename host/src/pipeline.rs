@@ -253,8 +253,8 @@ async fn run(
     let (request, taken) = share::check(&gw.shares, request)?; //       ours: nobody takes all places
     *place = Some(taken);
     let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
-    match parse::read(&gw.config, request, record).await? {
-        //          JSON-RPC 2.0; MCP "Server Validation"
+    let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
+    match message {
         Read::Request(request) => serve(gw, *request, record, reporter).await,
         Read::Notice(notice) => take_note(gw, *notice, record),
         Read::Batch(batch) => batch::run(gw, *batch, record).await,
@@ -277,7 +277,8 @@ async fn admit(
     pool::check(&gw.config, request) //                                 ours: one gateway, one pool
 }
 
-/// The rest of the way of a request.
+/// The rest of the way of a request. Called off, it is dropped, and what waits for a backend lets
+/// go of it.
 async fn serve(
     gw: &Gateway,
     request: Parsed,
@@ -286,8 +287,7 @@ async fn serve(
 ) -> Result<Answer, Refusal> {
     record.request(&request);
     let request = session::resolve(gw, request, record)?; //            legacy: MCP "Session Management"; modern: none
-    // By dropping it. What waits for a backend lets go of it, too.
-    let place = gw.in_flight.enter(&request); //                         legacy: MCP "Cancellation"
+    let place = gw.in_flight.enter(&request); //                        legacy: MCP "Cancellation"
     tokio::select! {
         biased;
         () = place.cancelled() => Err(Refusal::Cancelled),

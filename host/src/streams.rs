@@ -41,6 +41,9 @@ pub enum NoStream {
     /// The gateway stops.
     #[error("the gateway is stopping")]
     Stopping,
+    /// The policies do not say what the caller sees, so that no change can be told.
+    #[error("what may be seen cannot be told at the moment; try again later")]
+    Undecided,
 }
 
 /// All channels.

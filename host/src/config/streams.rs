@@ -19,7 +19,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> StreamConfig {
     let seconds = vars.number("CORTEX_KEEP_ALIVE_SECONDS", 30, 1..=600);
     StreamConfig {
         keep_alive: Duration::from_secs(seconds),
-        max_per_caller: vars.number("CORTEX_MAX_STREAMS_PER_CALLER", 16, 1..=100_000),
+        max_per_caller: vars.number("CORTEX_MAX_STREAMS_PER_CALLER", 64, 1..=100_000),
         max: vars.number("CORTEX_MAX_STREAMS", 5_000, 1..=100_000),
     }
 }

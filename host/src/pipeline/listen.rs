@@ -21,7 +21,7 @@ use crate::mcp::jsonrpc::Id;
 use crate::mcp::params::META_SUBSCRIPTION_ID;
 use crate::mcp::sse;
 use crate::mcp::version::ProtocolVersion;
-use crate::streams::{Dialect, End, EventId, Next, Reader, Topic};
+use crate::streams::{Dialect, End, EventId, Next, NoStream, Reader, Topic, View};
 
 /// A stream that is open.
 pub struct Opened {
@@ -77,7 +77,7 @@ pub(super) async fn get(
     let version = header.or(agreed).unwrap_or(ProtocolVersion::V2025_03_26);
     record.served_by(version);
 
-    let (seen, _) = view::of(gw, caller.principal()).await?;
+    let (seen, _) = seen(gw, &caller).await?;
     let principal = caller.shared();
     let (reader, first) = match session {
         Some(session) => {
@@ -117,7 +117,7 @@ pub(super) async fn subscribe(gw: &Gateway, request: Parsed) -> Result<Opened, R
         "method": "notifications/subscriptions/acknowledged",
         "params": { "_meta": { META_SUBSCRIPTION_ID: id }, "notifications": honoured },
     });
-    let (seen, _) = view::of(gw, request.caller.principal()).await?;
+    let (seen, _) = seen(gw, &request.caller).await?;
     let dialect = Dialect::Modern {
         subscription: id.clone(),
         topics,
@@ -131,6 +131,12 @@ pub(super) async fn subscribe(gw: &Gateway, request: Parsed) -> Result<Opened, R
         subscription: Some(id),
     };
     opened.up_to_date(gw).await
+}
+
+/// What the caller sees, and in which generation of the catalog.
+async fn seen(gw: &Gateway, caller: &Caller) -> Result<(View, u64), Refusal> {
+    let seen = view::of(gw, caller.principal()).await;
+    seen.ok_or(Refusal::NoStream(NoStream::Undecided))
 }
 
 /// What a client asks to be told of, as far as that can be honoured.
@@ -187,7 +193,7 @@ impl Opened {
     /// Looks again now that changes are told to this stream. What changed since the first look, or
     /// since a client that has come back was last told, it learns by this.
     async fn up_to_date(self, gw: &Gateway) -> Result<Self, Refusal> {
-        let (seen, generation) = view::of(gw, self.caller.principal()).await?;
+        let (seen, generation) = seen(gw, &self.caller).await?;
         self.reader.channel().look(seen, generation);
         Ok(self)
     }

@@ -188,6 +188,7 @@ impl Refusal {
             Self::NotThisWay(_) => "method_not_allowed",
             Self::Cancelled => "cancelled",
             Self::NoStream(NoStream::TooManyOfCaller) => "too_many_streams",
+            Self::NoStream(NoStream::Undecided) => "policy_undecided",
             Self::NoStream(_) => "overloaded",
             Self::UnknownMethod(_) => "method_not_found",
             Self::InvalidParams(_) => "invalid_params",

@@ -42,22 +42,21 @@ struct Group {
     person: Option<Vec<Option<String>>>,
 }
 
-/// What a caller sees now, and in which generation of the catalog.
-pub(super) async fn of(gw: &Gateway, principal: &Principal) -> Result<(View, u64), Refusal> {
+/// What a caller sees now, and in which generation of the catalog. `None`: a policy failed; the
+/// log says why.
+pub(super) async fn of(gw: &Gateway, principal: &Principal) -> Option<(View, u64)> {
     let snapshot = gw.catalog.snapshot();
     let generation = snapshot.generation;
     let look = look(&gw.plugins, principal, &snapshot);
     let timeless = ["scopes", "subject", "claims", "arguments"];
     let policies = &gw.plugins.policies;
-    if !policies.iter().all(|policy| policy.reads_only(&timeless)) {
-        return Ok((look.await?, generation));
-    }
-    let key = (generation, group(&gw.plugins, principal));
-    match gw.views.0.try_get_with(key, look).await {
-        Ok(view) => Ok((view, generation)),
-        // The policy's own words are in the log.
-        Err(why) => Err(Refusal::Internal(why.to_string())),
-    }
+    let view = if policies.iter().all(|policy| policy.reads_only(&timeless)) {
+        let key = (generation, group(&gw.plugins, principal));
+        gw.views.0.try_get_with(key, look).await.ok()
+    } else {
+        look.await.ok()
+    };
+    Some((view?, generation))
 }
 
 /// Tells those who listen of every change of what they see, for ever.
@@ -87,12 +86,12 @@ async fn tell_all(gw: &Gateway) -> bool {
             continue;
         };
         match of(gw, &one.principal()).await {
-            Ok((view, generation)) => {
+            Some((view, generation)) => {
                 for channel in listeners {
                     channel.look(view, generation);
                 }
             }
-            Err(_) => all = false,
+            None => all = false,
         }
     }
     debug!(
