@@ -2,7 +2,7 @@
 
 use cortex_tests::mcp_server::{Answer, Step};
 use cortex_tests::stream::Stream;
-use cortex_tests::{Client, Era, FakeMcp, FixtureServer, Gateway, GatewayBuilder};
+use cortex_tests::{Client, Era, FakeMcp, FixtureServer, Gateway, GatewayBuilder, LegacyOnly};
 use serde_json::{Value, json};
 
 async fn gateway_to(server: &FakeMcp) -> Gateway {
@@ -463,8 +463,20 @@ async fn outcome(client: &Client, method: &str, params: &Value) -> Value {
 #[tokio::test]
 async fn an_rmcp_server_says_the_same_through_the_gateway() {
     let server = FixtureServer::start().await;
+    compare(&server, &server.url).await;
+}
+
+#[tokio::test]
+async fn an_rmcp_server_of_the_legacy_era_says_the_same_through_the_gateway() {
+    let server = FixtureServer::start().await;
+    let old = LegacyOnly::start(&server.url).await;
+    compare(&server, &old.url()).await;
+}
+
+/// A gateway in front of the fixture server at this URL against the server itself.
+async fn compare(server: &FixtureServer, url: &str) {
     let gateway = GatewayBuilder::new()
-        .mcp_server("everything", &server.url)
+        .mcp_server("everything", url)
         .env("CORTEX_MCP_EVERYTHING_NAMES", "verbatim")
         .start()
         .await;
@@ -489,7 +501,6 @@ async fn an_rmcp_server_says_the_same_through_the_gateway() {
         tool("test_multiple_content_types"),
         tool("test_error_handling"),
         tool("test_tool_with_progress"),
-        tool("test_elicitation"),
         tool("no_such_tool"),
         read("test://static-text"),
         read("test://static-binary"),

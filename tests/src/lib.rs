@@ -11,6 +11,7 @@ pub mod client;
 pub mod conformance;
 pub mod fixture;
 pub mod gateway;
+pub mod legacy_only;
 pub mod mcp_server;
 pub mod stream;
 
@@ -19,6 +20,7 @@ pub use client::{Client, Reply};
 pub use cortex_test_issuer as issuer;
 pub use fixture::FixtureServer;
 pub use gateway::{Gateway, GatewayBuilder};
+pub use legacy_only::LegacyOnly;
 pub use mcp_server::{Era, FakeMcp};
 pub use stream::Stream;
 
