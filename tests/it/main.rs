@@ -20,6 +20,7 @@ mod mcp_servers;
 mod messages;
 mod oauth;
 mod oauth_flows;
+mod pages;
 mod peers;
 mod plugins;
 mod prompts;

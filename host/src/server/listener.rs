@@ -1,4 +1,4 @@
-//! The socket: connections bounded in number, header size and time, and a stop that loses no call.
+//! The socket: connections bounded in number, and a stop that loses no call.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
