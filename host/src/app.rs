@@ -16,6 +16,7 @@ use crate::oauth::ResourceServer;
 use crate::outbound::Client;
 use crate::pipeline::{
     self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Origins, Route, Shares, Views, Waiting,
+    Watches,
 };
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -81,6 +82,7 @@ pub async fn serve(
         sealer,
         waiting: Waiting::default(),
         levels: Levels::default(),
+        watches: Watches::default(),
         ended: Ended::default(),
         in_flight: InFlight::default(),
         streams: Arc::new(Hub::new(config.streams)),
@@ -99,6 +101,7 @@ pub async fn serve(
         .collect();
     refreshing.extend(spawn_key_refresh(&gateway));
     refreshing.push(spawn_tidying(&gateway));
+    refreshing.push(spawn_watching(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
 
     info!("listening on http://{}/mcp", listener.address()?);
@@ -175,6 +178,11 @@ fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHan
             .keep_fresh(source, gateway.config.technical_token.clone(), every)
             .await;
     })
+}
+
+fn spawn_watching(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move { pipeline::keep_told(&gateway).await })
 }
 
 fn spawn_tidying(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {

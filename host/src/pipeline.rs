@@ -34,6 +34,7 @@ mod share;
 mod state;
 mod version;
 mod view;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -67,6 +68,7 @@ pub use rounds::Waiting;
 pub use session::{Ended, Levels};
 pub use share::{Place, Shares};
 pub use view::{Views, announce};
+pub use watch::{Watches, keep_told};
 
 /// A request as it arrived, nothing checked.
 pub struct Arrival {
@@ -124,6 +126,8 @@ pub struct Gateway {
     pub waiting: Waiting,
     /// Which log messages legacy clients want.
     pub levels: Levels,
+    /// Which resources somebody wants to hear of.
+    pub watches: Watches,
     /// Bounds the requests of known callers that are served at one time.
     pub room: Semaphore,
     /// Bounds the requests of one caller at one time.
@@ -323,6 +327,14 @@ async fn carry_out(
             let permit = policy::permit(&gw.plugins, intent).await?;
             record.permitted();
             adapter::run(gw, permit, session, reporter).await
+        }
+        dispatch::Route::Watch(intent) => {
+            record.target(&intent);
+            let permit = policy::permit(&gw.plugins, intent).await?;
+            record.permitted();
+            let session = session.ok_or(Refusal::SessionRequired)?;
+            watch::subscribe(gw, &permit, watch::Listener::Session(session)).await?;
+            answer::empty()
         }
     }
 }

@@ -133,6 +133,12 @@ impl Hub {
         }
     }
 
+    /// The channel of a session, if it has one.
+    pub fn of_session(&self, session: SessionId) -> Option<Arc<Channel>> {
+        let inner = self.lock();
+        inner.channels.get(inner.sessions.get(&session)?).cloned()
+    }
+
     /// All channels, also those that nobody reads at the moment.
     pub fn channels(&self) -> Vec<Arc<Channel>> {
         let mut inner = self.lock();
@@ -247,6 +253,11 @@ impl Reader {
     /// What it listens to.
     pub fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// What it listens to, for who keeps it.
+    pub fn shared(&self) -> Arc<Channel> {
+        Arc::clone(&self.channel)
     }
 
     /// Waits for what comes next. May be dropped and called again.

@@ -44,7 +44,7 @@ fn a_component_is_of_one_kind() -> Result<(), Box<dyn Error>> {
     )?;
     check(
         "mischief",
-        &["http", "log", "progress", "types"],
+        &["client-log", "http", "log", "progress", "types"],
         &["backend", "plugin"],
     )?;
     check(

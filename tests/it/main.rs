@@ -31,3 +31,4 @@ mod sessions;
 mod stdio;
 mod streams;
 mod tidy;
+mod watches;

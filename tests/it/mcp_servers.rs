@@ -456,6 +456,16 @@ async fn outcome(client: &Client, method: &str, params: &Value) -> Value {
             meta.remove("io.modelcontextprotocol/serverInfo");
         }
         result.retain(|key, value| key != "_meta" || *value != json!({}));
+        // The gateway sorts its lists.
+        for (list, by) in [
+            ("prompts", "name"),
+            ("resources", "uri"),
+            ("resourceTemplates", "uriTemplate"),
+        ] {
+            if let Some(listed) = result.get_mut(list).and_then(Value::as_array_mut) {
+                listed.sort_by_key(|one| one[by].to_string());
+            }
+        }
     }
     outcome
 }

@@ -30,7 +30,7 @@ impl LegacyOnly {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let address = listener.local_addr().expect("an address");
         let to: Uri = url.parse().expect("a URL");
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {

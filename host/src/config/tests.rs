@@ -289,10 +289,10 @@ fn without_an_issuer_the_rest_of_it_is_noted() {
 
 #[test]
 fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CORTEX_RATE_LIMIT_PER_MINUTE", "10")]).expect("usable");
+    let config = read(&[DEV, ("CORTEX_TOOL_INTEGRITY_MODE", "block")]).expect("usable");
     assert_eq!(
         config.notes,
-        ["CORTEX_RATE_LIMIT_PER_MINUTE is set, but this version does not act on it yet"]
+        ["CORTEX_TOOL_INTEGRITY_MODE is set, but this version does not act on it yet"]
     );
 }
 

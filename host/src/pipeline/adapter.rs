@@ -8,7 +8,7 @@ use tracing::error;
 
 use super::answer::{self, Answer};
 use super::intent::{Action, Context, Intent};
-use super::notices::Reporter;
+use super::notices::{self, Reporter};
 use super::policy::Permit;
 use super::rounds::{self, NoAnswer, NotAsked, Questions};
 use super::{Gateway, Refusal, Route, state};
@@ -85,6 +85,18 @@ pub(super) async fn run(
         intent.entry.backend
     );
     outcome::failed(gw, intent, "too_many_rounds", why)
+}
+
+/// Reads a resource for the gateway to look at. `None`: it cannot be had.
+pub(super) async fn contents(gw: &Gateway, permit: &Permit) -> Option<String> {
+    let intent = permit.intent();
+    let route = gw.routes.get(&intent.entry.backend)?;
+    let adapter = route.adapter.as_ref().ok()?;
+    let result = one(route, adapter, intent, None, &notices::nowhere()).await;
+    match result.inspect_err(|fault| log(fault, intent)) {
+        Ok(Ok(Outcome::Done(Done::Resource(result)))) => Some(result.contents),
+        _ => None,
+    }
 }
 
 /// What a modern client presents of an earlier round.

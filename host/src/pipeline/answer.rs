@@ -157,7 +157,7 @@ fn capabilities() -> serde_json::Value {
     serde_json::json!({
         "tools": { "listChanged": true },
         "prompts": { "listChanged": true },
-        "resources": { "listChanged": true },
+        "resources": { "listChanged": true, "subscribe": true },
         "completions": {},
         "logging": {},
     })

@@ -27,6 +27,8 @@ pub(super) enum Route {
     List(ListIntent),
     /// Use something, if the caller may.
     Use(Intent),
+    /// Tell the session of changes of a resource, if the caller may read it.
+    Watch(Intent),
 }
 
 /// Finds out what has to be done.
@@ -46,6 +48,14 @@ pub(super) async fn route(gw: &Gateway, request: InSession) -> Result<Route, Ref
         ("tools/call", _) => call_tool(gw, request).await,
         ("prompts/get", _) => get_prompt(gw, request).await,
         ("resources/read", _) => read_resource(gw, request).await,
+        ("resources/subscribe", false) => {
+            request.id().ok_or(Refusal::SessionRequired)?;
+            match read_resource(gw, request).await? {
+                Route::Use(intent) => Ok(Route::Watch(intent)),
+                other => Ok(other),
+            }
+        }
+        ("resources/unsubscribe", false) => unsubscribe(gw, &request),
         ("completion/complete", _) => complete(gw, request).await,
         (method, _) => Err(Refusal::UnknownMethod(shown(method))),
     }
@@ -143,6 +153,14 @@ async fn complete(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
         context,
     };
     using(gw, request, entry, Action::Complete(completing))
+}
+
+fn unsubscribe(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
+    let session = request.id().ok_or(Refusal::SessionRequired)?;
+    let uri = text(request.parsed().params.uri.as_deref())
+        .ok_or_else(|| Refusal::InvalidParams("`uri` must be a string".to_owned()))?;
+    gw.watches.unsubscribe(session, &uri);
+    Ok(Route::Local(answer::empty()?))
 }
 
 /// Remembers which messages a legacy client wants, for as long as its session is used.

@@ -82,6 +82,7 @@ impl Action {
 }
 
 /// What comes with a request besides what is asked for.
+#[derive(Default)]
 pub(super) struct Context {
     pub(super) meta: Meta,
     pub(super) capabilities: ClientCapabilities,

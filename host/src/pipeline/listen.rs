@@ -5,6 +5,7 @@
 //! A stream does not outlive its token: the token is looked at again whenever the stream shows that
 //! it lives. What a stream may hold is bounded in `streams`; it takes no place of a request.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use serde_json::{Map, json};
 
 use super::auth::{self, Authenticated, Caller};
 use super::parse::Parsed;
-use super::{Answer, Finished, Gateway, Record, Refusal, answer, session, version, view};
+use super::{Answer, Finished, Gateway, Record, Refusal, answer, session, version, view, watch};
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::params::META_SUBSCRIPTION_ID;
 use crate::mcp::sse;
@@ -83,6 +84,7 @@ pub(super) async fn get(
         Some(session) => {
             let last = version::single(headers, "last-event-id").ok().flatten();
             let last = last.as_deref().and_then(EventId::parse);
+            gw.watches.renew(session.id, &caller);
             let opened = gw.streams.open_session(session.id, principal, last, seen);
             let (reader, id) = opened.map_err(Refusal::NoStream)?;
             let as_event = version >= ProtocolVersion::V2025_11_25;
@@ -103,11 +105,22 @@ pub(super) async fn get(
     opened.up_to_date(gw).await
 }
 
-/// `subscriptions/listen`: acknowledges what is honoured, which is everything but the content of
-/// single resources: no backend tells the gateway about that.
+/// `subscriptions/listen`: acknowledges what is honoured, which is every list, and the resources
+/// that the caller may read.
 pub(super) async fn subscribe(gw: &Gateway, request: Parsed) -> Result<Opened, Refusal> {
-    let topics = topics(&request)?;
+    let (topics, uris) = wanted(&request)?;
     let mut honoured = Map::new();
+    let mut watched = Vec::new();
+    for uri in uris.into_iter().take(watch::MAX_OF_ONE) {
+        // What is not there, or not for the caller, is not acknowledged.
+        if let Ok(permit) = watch::permit(gw, &request.caller, &uri).await {
+            watched.push((uri, permit));
+        }
+    }
+    if !watched.is_empty() {
+        let uris: Vec<&String> = watched.iter().map(|(uri, _)| uri).collect();
+        honoured.insert("resourceSubscriptions".to_owned(), json!(uris));
+    }
     for topic in &topics {
         honoured.insert(member(*topic).to_owned(), true.into());
     }
@@ -124,6 +137,10 @@ pub(super) async fn subscribe(gw: &Gateway, request: Parsed) -> Result<Opened, R
     };
     let reader = gw.streams.open(request.caller.shared(), dialect, seen);
     let reader = reader.map_err(Refusal::NoStream)?;
+    for (_, permit) in &watched {
+        let stream = watch::Listener::Stream(Arc::downgrade(&reader.shared()));
+        watch::subscribe(gw, permit, stream).await?;
+    }
     let opened = Opened {
         reader,
         caller: request.caller,
@@ -139,8 +156,8 @@ async fn seen(gw: &Gateway, caller: &Caller) -> Result<(View, u64), Refusal> {
     seen.ok_or(Refusal::NoStream(NoStream::Undecided))
 }
 
-/// What a client asks to be told of, as far as that can be honoured.
-fn topics(request: &Parsed) -> Result<Vec<Topic>, Refusal> {
+/// What a client asks to be told of: lists, and resources by URI.
+fn wanted(request: &Parsed) -> Result<(Vec<Topic>, BTreeSet<String>), Refusal> {
     #[derive(Deserialize)]
     struct Params {
         notifications: Box<RawValue>,
@@ -154,9 +171,8 @@ fn topics(request: &Parsed) -> Result<Vec<Topic>, Refusal> {
         prompts_list_changed: bool,
         #[serde(default)]
         resources_list_changed: bool,
-        /// Read for its shape only.
-        #[serde(default, rename = "resourceSubscriptions")]
-        _resource_subscriptions: Vec<String>,
+        #[serde(default)]
+        resource_subscriptions: BTreeSet<String>,
     }
     let wrong =
         |why: String| Refusal::InvalidParams(format!("`notifications` is no filter: {why}"));
@@ -175,9 +191,8 @@ fn topics(request: &Parsed) -> Result<Vec<Topic>, Refusal> {
         filter.resources_list_changed,
     ];
     let topics = Topic::ALL.into_iter().zip(asked);
-    Ok(topics
-        .filter_map(|(topic, asked)| asked.then_some(topic))
-        .collect())
+    let topics = topics.filter_map(|(topic, asked)| asked.then_some(topic));
+    Ok((topics.collect(), filter.resource_subscriptions))
 }
 
 /// The member of the filter that asks for a topic.

@@ -136,6 +136,13 @@ impl Channel {
         self.wake.notify_waiters();
     }
 
+    /// Tells the listener that a resource has changed.
+    pub fn updated(&self, uri: &str) {
+        let text = self.dialect.updated(uri);
+        self.push(&mut self.lock(), &text);
+        self.wake.notify_waiters();
+    }
+
     /// Makes somebody the reader: from the event after the one last seen, or else from the first
     /// that nobody was given. Returns the cursor, and the id to resume by until there is an event.
     pub(super) fn attach(

@@ -58,6 +58,16 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// The notification that a resource has changed.
+    pub(super) fn updated(&self, uri: &str) -> String {
+        let mut params = json!({ "uri": uri });
+        if let Self::Modern { subscription, .. } = self {
+            params["_meta"] = json!({ META_SUBSCRIPTION_ID: subscription });
+        }
+        let method = "notifications/resources/updated";
+        json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string()
+    }
+
     /// The notification that a list has changed, unless nobody asked for it.
     pub(super) fn list_changed(&self, topic: Topic) -> Option<String> {
         let method = topic.method();

@@ -38,6 +38,9 @@ impl Ended {
 
     fn insert_at(&self, id: SessionId, now: Instant) {
         let mut inner = self.lock();
+        if inner.ids.contains(&id) {
+            return;
+        }
         while let Some((when, oldest)) = inner.order.front().copied() {
             let outlived = now.saturating_duration_since(when) > Purpose::Session.life();
             if !outlived && inner.order.len() < MAX {
@@ -46,9 +49,8 @@ impl Ended {
             inner.order.pop_front();
             inner.ids.remove(&oldest);
         }
-        if inner.ids.insert(id) {
-            inner.order.push_back((now, id));
-        }
+        inner.ids.insert(id);
+        inner.order.push_back((now, id));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
