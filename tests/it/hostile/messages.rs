@@ -290,7 +290,7 @@ pub(super) fn params(good: &Attempt) -> Vec<Case> {
         (
             "half a pair",
             r#"{"name":"docs_echo","arguments":{"text":"\ud83d"}}"#,
-            "surrogate",
+            "hex escape",
         ),
         (
             "beyond numbers",
