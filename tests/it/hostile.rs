@@ -110,7 +110,7 @@ async fn silent(gateway: &mut Gateway, secrets: &[&str]) {
             let end = &secret[secret.len() - secret.len().min(24)..];
             assert!(!text.contains(end), "the {place} holds a secret: {end}");
         }
-        for lie in ["root", "Set-Cookie", "X-Evil"] {
+        for lie in ["Set-Cookie", "X-Evil"] {
             let line = text.lines().find(|line| line.contains(lie));
             assert!(line.is_none() || place == "audit", "the {place}: {line:?}");
         }
