@@ -2,6 +2,7 @@
 //! bytes that are no HTTP in `limits.rs`.
 
 mod attempt;
+mod bodies;
 mod case;
 mod messages;
 mod places;
@@ -73,9 +74,9 @@ async fn hostile_requests_get_their_exact_answers_and_nothing_else() {
     cases.extend(places::methods(&good));
     cases.extend(places::names(&good));
     cases.extend(places::callers(&good, &ann, &bobs));
-    cases.extend(messages::bodies(&good));
-    cases.extend(messages::not_json(&good));
-    cases.extend(messages::not_a_request(&good));
+    cases.extend(bodies::bodies(&good));
+    cases.extend(bodies::not_json(&good));
+    cases.extend(bodies::not_a_request(&good));
     cases.extend(messages::params(&good));
     cases.extend(messages::mirrors(&good));
     cases.extend(messages::eras(&good));

@@ -231,6 +231,10 @@ async fn origins_are_checked_before_anything_else() {
     let headers = [
         ("origin", "https://app.example.com"),
         ("access-control-request-method", "POST"),
+        (
+            "access-control-request-headers",
+            "mcp-name,mcp-param-region, Mcp-Param-City,x-evil",
+        ),
     ];
     let reply = gateway
         .client
@@ -241,6 +245,7 @@ async fn origins_are_checked_before_anything_else() {
     assert!(
         reply
             .header("access-control-allow-headers")
-            .contains("Mcp-Name")
+            .ends_with("X-Cortex-Tool-Mode, mcp-param-region, mcp-param-city"),
+        "{reply:?}"
     );
 }

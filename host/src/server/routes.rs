@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN,
+    VARY,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::json;
 
 use super::pages;
@@ -17,6 +18,11 @@ use crate::pipeline::{self, Arrival, Gateway, Served};
 /// Header fields that a browser may send to `/mcp`.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, \
                                Mcp-Name, Last-Event-ID, X-Dev-Mode, X-Cortex-Backends, X-Cortex-Tool-Mode";
+
+/// What headers that mirror an argument begin with (MCP 2026-07-28, Streamable HTTP, "Custom
+/// Headers from Tool Parameters"), and the most of them that a page may ask for.
+const PARAM_HEADER: &str = "mcp-param-";
+const MAX_PARAM_HEADERS: usize = 32;
 
 /// Answers one request.
 pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
@@ -48,8 +54,11 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
             &gw.config,
             pipeline::end_session(Arc::clone(gw), arrival).await,
         ),
-        Method::OPTIONS => preflight(),
-        _ => respond::method_not_allowed("POST, GET, DELETE, OPTIONS"),
+        ref other => match gw.hosts.check(&arrival.head) {
+            Err(refusal) => respond::plainly_refused(&refusal),
+            Ok(()) if *other == Method::OPTIONS => preflight(&arrival.head.headers),
+            Ok(()) => respond::method_not_allowed("POST, GET, DELETE, OPTIONS"),
+        },
     };
     if let Some(origin) = origin {
         let headers = reply.headers_mut();
@@ -73,17 +82,28 @@ fn served(gw: &Arc<Gateway>, served: Served) -> Reply {
     }
 }
 
-fn preflight() -> Reply {
+/// What a browser may send. Which arguments travel as headers depends on the tools, so a page may
+/// send any of those that it asks for.
+fn preflight(asked: &HeaderMap) -> Reply {
+    let asked = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let asked = asked.filter_map(|value| value.to_str().ok());
+    let mirrored = asked
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .filter(|name| name.as_str().starts_with(PARAM_HEADER))
+        .take(MAX_PARAM_HEADERS);
+    let allowed = mirrored.fold(ALLOWED_HEADERS.to_owned(), |allowed, name| {
+        format!("{allowed}, {name}")
+    });
     let mut reply = respond::no_content();
     let headers: &mut HeaderMap = reply.headers_mut();
     headers.insert(
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("POST, GET, DELETE, OPTIONS"),
     );
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(ALLOWED_HEADERS),
-    );
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    }
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     reply
 }
