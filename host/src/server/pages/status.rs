@@ -72,7 +72,7 @@ fn render(facts: &Facts<'_>) -> String {
         ("Tools", Kind::Tools),
         ("Prompts", Kind::Prompts),
         ("Resources", Kind::Resources),
-        ("Resource templates", Kind::Templates),
+        ("Templates", Kind::Templates),
     ]
     .into_iter()
     .map(|(label, kind)| {
