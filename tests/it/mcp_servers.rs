@@ -301,6 +301,23 @@ async fn a_server_that_asks_is_answered_by_the_client() {
 }
 
 #[tokio::test]
+async fn arguments_that_a_schema_marks_travel_as_headers() {
+    let server = FakeMcp::start(Era::Modern).await;
+    let mut tool = FakeMcp::tool("act");
+    tool["inputSchema"]["properties"] =
+        json!({ "region": { "type": "string", "x-mcp-header": "Region" } });
+    server.result("tools/list", json!({ "tools": [tool] }));
+    server.result("tools/call", text("done"));
+    let gateway = gateway_to(&server).await;
+    let arguments = json!({ "region": "größer", "other": 1 });
+    gateway.client.call("wiki_act", arguments).await.tool_text();
+    let [call] = &server.seen("tools/call")[..] else {
+        panic!("one call");
+    };
+    assert_eq!(call.header("mcp-param-region"), "=?base64?Z3LDtsOfZXI=?=");
+}
+
+#[tokio::test]
 async fn a_missing_capability_is_told_in_the_clients_own_way() {
     let server = FakeMcp::start(Era::Modern).await;
     server.plan("tools/call", |message| {

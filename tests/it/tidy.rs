@@ -56,7 +56,10 @@ fn what_only_one_module_may_name_is_named_only_there() {
             "StatusCode::",
             &["host/src/server/", "host/src/oauth/", "host/src/stdio/"],
         ),
-        ("code::INVALID_PARAMS", &["host/src/server/respond.rs"]),
+        (
+            "code::INVALID_PARAMS",
+            &["host/src/server/respond/refused.rs"],
+        ),
         ("jsonwebtoken", &["host/src/oauth/"]),
         ("std::env::var", &["host/src/config.rs"]),
         (

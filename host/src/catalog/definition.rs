@@ -125,7 +125,8 @@ pub(super) fn build(naming: &Naming, tool: model::Tool) -> Result<Entry, String>
 
 /// Arguments that travel as headers. Most schemas have none and are not taken apart.
 fn headers(schema: &str) -> Result<Vec<ParamHeader>, String> {
-    if !schema.contains(ANNOTATION) {
+    // Spelled with escapes it could be anything.
+    if !schema.contains(ANNOTATION) && !schema.contains("\\u") {
         return Ok(Vec::new());
     }
     let schema = serde_json::from_str(schema).map_err(|e| format!("`inputSchema`: {e}"))?;

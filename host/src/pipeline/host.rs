@@ -4,17 +4,26 @@
 //!
 //! Names are checked, addresses are not: whoever uses an address has looked nothing up.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use http::request::Parts;
 use http::uri::Authority;
+use tracing::warn;
 use url::{Host, Url};
 
 use super::{Arrival, Refusal};
 use crate::config::{Config, Mode};
 
+/// How often the log is told of names that are not ours.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// Under which names the gateway is reached.
 pub struct Hosts {
     names: Vec<String>,
     localhost: bool,
+    /// When the log was last told of a name that is not ours.
+    told: Mutex<Option<Instant>>,
 }
 
 /// An arrival that was meant for this gateway.
@@ -36,6 +45,7 @@ impl Hosts {
         Self {
             names,
             localhost: config.mode == Mode::Development || config.listen.ip().is_loopback(),
+            told: Mutex::default(),
         }
     }
 
@@ -47,19 +57,31 @@ impl Hosts {
         let authority = authority(head).ok_or(Refusal::BadHost)?;
         // The same reading of names and addresses as everywhere.
         let url = Url::parse(&format!("http://{authority}/")).map_err(|_| Refusal::BadHost)?;
-        let known = match url.host() {
+        let name = match url.host() {
             None => return Err(Refusal::BadHost),
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
-            Some(Host::Domain(name)) => {
-                let name = name.trim_end_matches('.');
-                (self.localhost && name == "localhost")
-                    || self.names.iter().any(|known| matches(known, name))
-            }
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Ok(()),
+            Some(Host::Domain(name)) => name.trim_end_matches('.'),
         };
-        if known {
-            Ok(())
-        } else {
-            Err(Refusal::ForbiddenHost)
+        let local = self.localhost && name == "localhost";
+        if local || self.names.iter().any(|known| matches(known, name)) {
+            return Ok(());
+        }
+        self.tell(name);
+        Err(Refusal::ForbiddenHost)
+    }
+
+    /// Tells the operator, who may have a proxy that uses this name; once in a while, because
+    /// strangers choose it.
+    fn tell(&self, name: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|when| when.elapsed() > TELL_EVERY) {
+            *told = Some(Instant::now());
+            let name: String = name.chars().take(100).collect();
+            warn!(
+                host = name,
+                "a request for a host that is not this gateway is refused; \
+                 hint: if it is a name of this gateway, add it to CORTEX_ALLOWED_HOSTS"
+            );
         }
     }
 }
@@ -115,6 +137,7 @@ mod tests {
         let hosts = |localhost| Hosts {
             names: names.clone(),
             localhost,
+            told: Mutex::default(),
         };
         for (host, expected) in [
             ("mcp.example.com", Ok(())),
@@ -147,6 +170,7 @@ mod tests {
         let hosts = Hosts {
             names: vec!["here.example".to_owned()],
             localhost: false,
+            told: Mutex::default(),
         };
         let code = |uri, given: &[&str]| match hosts.check(&head(uri, given)) {
             Ok(()) => "ok".to_owned(),

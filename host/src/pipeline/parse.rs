@@ -144,7 +144,11 @@ fn check(
     } = envelope;
     record.answering(&message.id);
     let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;
-    let meta = params.meta().map_err(Refusal::InvalidParams)?;
+    let modern = header.is_some_and(ProtocolVersion::is_modern);
+    let meta = params.meta().map_err(|why| match modern {
+        true => Refusal::MissingMeta(why),
+        false => Refusal::InvalidParams(why),
+    })?;
     let version = era(&head.headers, header, &message, &params, &meta)?;
     Ok(Parsed {
         id,
