@@ -37,7 +37,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // First of all: whoever waits for the components to compile should not learn only then
     // that the port is taken.
     let listener = Listener::bind(config.listen).await?;
-    server::raise_descriptors(config.streams.max);
+    server::raise_descriptors(config.bounds.max_connections);
     serve(config, listener, stop).await
 }
 

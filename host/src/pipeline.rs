@@ -255,9 +255,12 @@ async fn run(
     let request = version::check(&gw.config, request, record).await?; // MCP Streamable HTTP, "Protocol Version Header"
     let request = admit(gw, request, record).await?; //                 who, how often, with what
     let (request, taken) = share::check(&gw.shares, request)?; //       ours: nobody takes all places
-    *place = Some(taken);
+    let place = place.insert(taken);
     let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
     let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
+    if !matches!(message, Read::Notice(_)) {
+        place.serve()?;
+    }
     match message {
         Read::Request(request) => serve(gw, *request, record, reporter).await,
         Read::Notice(notice) => take_note(gw, *notice, record),

@@ -68,6 +68,30 @@ async fn each_token_has_an_allowance_and_so_has_an_address_without_one() {
 }
 
 #[tokio::test]
+async fn each_message_of_a_batch_counts() {
+    let key = Key::generate(Alg::EdDsa, "a");
+    let issuer = FakeIssuer::start(&[&key]).await;
+    let gateway = GatewayBuilder::new()
+        .issuer(&issuer)
+        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "5")
+        .start()
+        .await;
+    let client = gateway.client.with_token(&key.token(&issuer.claims()));
+    let pings: Vec<_> = (0..30)
+        .map(|id| json!({"jsonrpc": "2.0", "id": id, "method": "ping"}))
+        .collect();
+    let old = ("MCP-Protocol-Version", "2025-03-26");
+    let answers = client.post(json!(pings).to_string(), &[old]).await.json();
+    let answers = answers.as_array().expect("an array");
+    let refused = answers.iter().filter(|a| a["error"]["code"] == -32000);
+    let refused = refused.count();
+    // The allowance grows again while the batch is served.
+    assert!((1..=26).contains(&refused), "{refused} of 30 were refused");
+    let served = answers.iter().filter(|a| a["result"].is_object()).count();
+    assert_eq!(served + refused, 30);
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_each_client_has_an_address() {
     let gateway = GatewayBuilder::new()
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "1")

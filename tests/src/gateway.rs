@@ -212,12 +212,20 @@ impl Gateway {
 
     /// Waits until this many audit records are there, and returns them all.
     pub async fn audit(&mut self, at_least: usize) -> Vec<Value> {
-        eventually(|| lock(&self.stdout).len() >= at_least, || self.output()).await;
-        let lines = lock(&self.stdout);
-        lines
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-            .collect()
+        self.audited(|records| records.len() >= at_least).await
+    }
+
+    /// Waits until the audit records are what a test needs, and returns them all. A record
+    /// follows its answer, so one that matters is waited for and not assumed.
+    pub async fn audited(&mut self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let records = || -> Vec<Value> {
+            lock(&self.stdout)
+                .iter()
+                .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+                .collect()
+        };
+        eventually(|| enough(&records()), || self.output()).await;
+        records()
     }
 
     /// Waits until it answers `/readyz` with 200.

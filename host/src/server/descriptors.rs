@@ -4,16 +4,17 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
-/// Asked for at most: far more than there may be connections.
+/// Asked for at least: far more than there are connections by default.
 const WANTED: u64 = 65_536;
-/// Taken by other things than those who listen: calls, backends, files.
+/// Taken by other things than clients' connections: backends, files.
 const OTHERS: u64 = 256;
 
-/// Asks for as many as this process may have, and warns if that is not enough for so many who
-/// listen.
-pub fn raise(listeners: usize) {
+/// Asks for as many as this process may have, and warns if that is not enough for so many
+/// connections.
+pub fn raise(connections: usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(WANTED).min(WANTED);
+    let needed = (connections as u64).saturating_add(OTHERS);
+    let wanted = WANTED.max(needed).min(maximum.unwrap_or(u64::MAX));
     let mut limit = current.unwrap_or(u64::MAX);
     if limit < wanted {
         let raised = Rlimit {
@@ -25,10 +26,10 @@ pub fn raise(listeners: usize) {
             Err(error) => debug!(%error, "the limit of open files stays as it is"),
         }
     }
-    if limit < (listeners as u64).saturating_add(OTHERS) {
+    if limit < needed {
         warn!(
-            "only {limit} files may be open: fewer than {listeners} clients can listen; \
-             hint: raise the hard limit (`ulimit -Hn`), or lower CORTEX_MAX_STREAMS"
+            "only {limit} files may be open: too few for {connections} connections; \
+             hint: raise the hard limit (`ulimit -Hn`), or lower CORTEX_MAX_CONNECTIONS"
         );
     }
 }
