@@ -13,6 +13,7 @@ use crate::audit;
 use crate::catalog::{Catalog, Source};
 use crate::config::Config;
 use crate::oauth::ResourceServer;
+use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
     self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Origins, Route, Shares, Views, Waiting,
@@ -21,6 +22,7 @@ use crate::pipeline::{
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
+use crate::store::Store;
 use crate::streams::Hub;
 
 /// Requests that are served at one time; more are told to come back.
@@ -54,6 +56,9 @@ pub async fn serve(
         warn!("{note}");
     }
     let sealer = sealer(&config)?;
+    let store = Store::open(&config.data_dir)
+        .await
+        .context("cannot open the store below CORTEX_DATA_DIR")?;
     let client = Client::new()?;
     let oauth = config
         .oauth
@@ -91,6 +96,7 @@ pub async fn serve(
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
+        store: store.clone(),
         plugins,
         routes,
         config,
@@ -103,6 +109,14 @@ pub async fn serve(
     refreshing.push(spawn_tidying(&gateway));
     refreshing.push(spawn_watching(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
+    match operator::listen(&gateway, &store, &gateway.config.data_dir) {
+        Ok(listening) => refreshing.push(listening),
+        Err(error) => warn!(
+            %error,
+            "operators' commands (`cortex-gateway tickets` and others) cannot reach this gateway; \
+             hint: is the path of CORTEX_DATA_DIR longer than 90 bytes?"
+        ),
+    }
 
     info!("listening on http://{}/mcp", listener.address()?);
     if gateway.config.dev_bypass.is_some() {

@@ -97,6 +97,8 @@ pub struct Snapshot {
     pub templates: Listing,
     /// Every configured backend.
     pub backends: BTreeMap<BackendId, Health>,
+    /// What of each backend is not offered and why, for operators.
+    pub left_out: BTreeMap<BackendId, Vec<String>>,
     /// Counts the snapshots that list something else than the one before.
     pub generation: u64,
     /// Templates, taken apart.
@@ -289,6 +291,13 @@ impl Catalog {
         parts.insert(id.clone(), part);
         let before = self.current.load();
         let mut after = merge(&parts);
+        for (backend, notes) in &after.left_out {
+            let known = before.left_out.get(backend);
+            let new = |note: &&String| !known.is_some_and(|known| known.contains(note));
+            for note in notes.iter().filter(new) {
+                tracing::warn!(backend.id = %backend, "{}", note.escape_debug());
+            }
+        }
         let changed = Kind::ALL
             .into_iter()
             .any(|kind| !refresh::alike(&before.listing(kind).listed, &after.listing(kind).listed));
@@ -305,12 +314,32 @@ impl Catalog {
 fn merge(parts: &BTreeMap<BackendId, Part>) -> Snapshot {
     let all = || parts.values();
     let with = |part: &'_ Part| part.health == Health::Up;
+    let mut left_out: BTreeMap<BackendId, Vec<String>> = parts
+        .iter()
+        .filter(|(_, part)| !part.notes.is_empty())
+        .map(|(id, part)| (id.clone(), part.notes.clone()))
+        .collect();
+    let mut listing = |entries: Vec<(&Arc<Entry>, bool)>| listing(entries, &mut left_out);
     Snapshot {
-        tools: listing(all().flat_map(|p| p.offer.tools.iter().map(move |e| (e, with(p))))),
-        prompts: listing(all().flat_map(|p| p.offer.prompts.iter().map(move |e| (e, with(p))))),
-        resources: listing(all().flat_map(|p| p.offer.resources.iter().map(move |e| (e, with(p))))),
+        tools: listing(
+            all()
+                .flat_map(|p| p.offer.tools.iter().map(move |e| (e, with(p))))
+                .collect(),
+        ),
+        prompts: listing(
+            all()
+                .flat_map(|p| p.offer.prompts.iter().map(move |e| (e, with(p))))
+                .collect(),
+        ),
+        resources: listing(
+            all()
+                .flat_map(|p| p.offer.resources.iter().map(move |e| (e, with(p))))
+                .collect(),
+        ),
         templates: listing(
-            all().flat_map(|p| p.offer.templates.iter().map(move |r| (&r.entry, with(p)))),
+            all()
+                .flat_map(|p| p.offer.templates.iter().map(move |r| (&r.entry, with(p))))
+                .collect(),
         ),
         backends: parts
             .iter()
@@ -319,17 +348,28 @@ fn merge(parts: &BTreeMap<BackendId, Part>) -> Snapshot {
         routes: all()
             .flat_map(|p| p.offer.templates.iter().cloned())
             .collect(),
+        left_out,
         generation: 0,
     }
 }
 
 /// Entries and whether they are listed, merged. Two can only meet under one name when one of them
 /// has an alias, or under one URI; the first in the order of backends and own names keeps it.
-fn listing<'a>(entries: impl Iterator<Item = (&'a Arc<Entry>, bool)>) -> Listing {
+fn listing(
+    entries: Vec<(&Arc<Entry>, bool)>,
+    left_out: &mut BTreeMap<BackendId, Vec<String>>,
+) -> Listing {
     let mut all = Listing::default();
     for (entry, listed) in entries {
-        if all.by_name.contains_key(&entry.name) {
-            tracing::warn!(entry.name = entry.name, backend.id = %entry.backend, "left out: another {} has this public name", entry.item.kind);
+        if let Some(first) = all.by_name.get(&entry.name) {
+            let note = format!(
+                "{} `{}` is left out: `{}` of backend `{}` has its public name `{}`",
+                entry.item.kind, entry.item.name, first.item.name, first.backend, entry.name
+            );
+            left_out
+                .entry(entry.backend.clone())
+                .or_default()
+                .push(note);
             continue;
         }
         all.by_name.insert(entry.name.clone(), Arc::clone(entry));

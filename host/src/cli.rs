@@ -1,7 +1,13 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+mod status;
 
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::operator;
 use crate::{app, config, stdio, telemetry};
 
 /// An MCP gateway whose backend adapters, scope policies and audit exporters are WebAssembly
@@ -20,6 +26,39 @@ enum Command {
     /// Speak MCP on standard input and output, for clients that know nothing else: with a gateway
     /// elsewhere (--url), or with one that is started here. See docs/users.md.
     Stdio(stdio::Options),
+    /// Tell how a running gateway's backends are, and what of them is left out and why.
+    Status(Asking),
+}
+
+/// Whom an operator's command is for, and how the answer is written.
+#[derive(Debug, Args)]
+struct Asking {
+    /// The gateway's data directory.
+    #[arg(long, env = "CORTEX_DATA_DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// Write the answer as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Asking {
+    /// Has a command carried out, by the running gateway if there is one, and writes the answer.
+    fn ask(
+        &self,
+        command: operator::Command,
+        in_words: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let answer = runtime.block_on(operator::ask(&self.data_dir, command))?;
+        if self.json {
+            println!("{answer:#}");
+        } else {
+            print!("{}", in_words(&answer));
+        }
+        Ok(())
+    }
 }
 
 /// Runs the command line of this process.
@@ -31,6 +70,7 @@ pub fn run() -> anyhow::Result<()> {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve(),
         Command::Stdio(options) => speak_stdio(options),
+        Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod mcp;
 pub mod outbound;
 pub mod seal;
+pub mod store;
 
 pub mod oauth;
 
@@ -18,6 +19,8 @@ pub mod catalog;
 pub mod streams;
 
 pub mod pipeline;
+
+pub mod operator;
 pub mod server;
 
 pub mod app;

@@ -50,6 +50,7 @@ use crate::config::Config;
 use crate::oauth::ResourceServer;
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
+use crate::store::Store;
 use crate::streams::Hub;
 use crate::types::{BackendId, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
@@ -104,6 +105,8 @@ pub struct Gateway {
     pub oauth: Option<ResourceServer>,
     /// What was loaded from the plugin directory.
     pub plugins: Plugins,
+    /// What is there after a restart.
+    pub store: Store,
     /// Backends by id.
     pub routes: BTreeMap<BackendId, Route>,
     /// Tools of all backends.

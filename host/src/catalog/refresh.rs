@@ -69,11 +69,6 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
             } else if !same(&before.offer, &offer) {
                 info!(backend.id = %id, "catalog changed: {}; before: {}", counts(&offer), counts(&before.offer));
             }
-            if notes != before.notes {
-                for note in &notes {
-                    warn!(backend.id = %id, "{}", note.escape_debug());
-                }
-            }
             catalog.publish(
                 id,
                 Part {

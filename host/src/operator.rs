@@ -1,0 +1,61 @@
+//! What an operator asks a gateway from the command line.
+//!
+//! A running gateway answers on a socket in its data directory, because nobody else may open its
+//! store. When none is running, the command line opens the store itself. Either way the same code
+//! answers: [`run`].
+
+mod socket;
+mod status;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::pipeline::Gateway;
+use crate::store::{Store, StoreError};
+
+pub use socket::{SocketError, ask, listen};
+
+/// A command, as it travels to a running gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// How the backends are, and what of them is left out and why.
+    Status,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Error)]
+pub enum Failed {
+    /// Only a running gateway knows.
+    #[error(
+        "no gateway is running on `{0}`; hint: start it, or set CORTEX_DATA_DIR to where the running one keeps its files"
+    )]
+    NotRunning(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something else, in words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Carries a command out.
+///
+/// # Errors
+/// [`Failed`].
+pub async fn run(
+    gateway: Option<&Gateway>,
+    store: &Store,
+    command: Command,
+) -> Result<Value, Failed> {
+    // The concerns that need nothing but the store take it from here.
+    let _ = store;
+    match command {
+        Command::Status => status::status(running(gateway)?),
+    }
+}
+
+fn running(gateway: Option<&Gateway>) -> Result<&Gateway, Failed> {
+    gateway.ok_or_else(|| Failed::NotRunning("this data directory".to_owned()))
+}

@@ -1,0 +1,205 @@
+//! The engine of one gateway alone: sled, in a folder below `CORTEX_DATA_DIR`.
+//!
+//! sled blocks, so everything runs on threads that may. A commit is flushed before it is
+//! acknowledged: it survives the end of the process; what sled has written is also handed from
+//! the system's cache to the disk, so that it survives a power cut.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sled::transaction::{
+    ConflictableTransactionError, TransactionError, Transactional as _, TransactionalTree,
+};
+
+use super::{Batch, Bytes, Committed, Engine, Scan, Space, StoreError};
+
+/// Name of the folder.
+const FOLDER: &str = "store";
+/// What sled may keep in memory, in bytes. Tickets and approvals are few.
+const CACHE: u64 = 8 * 1024 * 1024;
+
+/// sled and what is open of it.
+pub(super) struct Local(Arc<Open>);
+
+struct Open {
+    db: sled::Db,
+    /// The trees of [`Space::ALL`], in its order.
+    trees: Vec<sled::Tree>,
+    /// The file that sled writes.
+    file: File,
+}
+
+impl Local {
+    pub(super) async fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let folder = data_dir.join(FOLDER);
+        blocking(move || open(folder)).await.map(Self)
+    }
+}
+
+fn open(folder: PathBuf) -> Result<Arc<Open>, StoreError> {
+    let shown = || folder.display().to_string();
+    std::fs::create_dir_all(&folder)
+        .map_err(|e| StoreError::Engine(format!("cannot make `{}`: {e}", shown())))?;
+    let opened = sled::Config::new()
+        .path(&folder)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
+        .open();
+    let db = opened.map_err(|error| match &error {
+        // sled tells of a lock that is taken in words only.
+        sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {
+            StoreError::InUse(shown())
+        }
+        _ => failed(&error),
+    })?;
+    let trees: Result<Vec<_>, _> = Space::ALL.iter().map(|s| db.open_tree(s.name())).collect();
+    let file = File::open(folder.join("db"))
+        .map_err(|e| StoreError::Engine(format!("cannot open `{}`: {e}", shown())))?;
+    Ok(Arc::new(Open {
+        trees: trees.map_err(|e| failed(&e))?,
+        db,
+        file,
+    }))
+}
+
+impl Engine for Local {
+    fn get(&self, space: Space, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        let open = Arc::clone(&self.0);
+        blocking(move || {
+            let found = open.tree(space).get(key).map_err(|e| failed(&e))?;
+            Ok(found.map(|value| value.to_vec()))
+        })
+        .boxed()
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        scan: Scan,
+    ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>> {
+        let open = Arc::clone(&self.0);
+        blocking(move || open.scan(space, scan)).boxed()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let open = Arc::clone(&self.0);
+        blocking(move || open.commit(&batch)).boxed()
+    }
+}
+
+impl Open {
+    fn tree(&self, space: Space) -> &sled::Tree {
+        &self.trees[index(space)]
+    }
+
+    fn scan(&self, space: Space, scan: Scan) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let Scan {
+            prefix,
+            after,
+            backwards,
+            limit,
+        } = scan;
+        let tree = self.tree(space);
+        let read = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = pair.map_err(|e| failed(&e))?;
+            Ok((key.to_vec(), value.to_vec()))
+        };
+        let within = |pair: &Result<(Bytes, Bytes), StoreError>| match pair {
+            Ok((key, _)) => key.starts_with(&prefix),
+            Err(_) => true,
+        };
+        if backwards {
+            let end = match after {
+                Some(after) => Bound::Excluded(after),
+                None => beyond(&prefix).map_or(Bound::Unbounded, Bound::Excluded),
+            };
+            let range = tree.range::<Bytes, _>((Bound::Included(prefix.clone()), end));
+            return range
+                .rev()
+                .map(read)
+                .take_while(within)
+                .take(limit)
+                .collect();
+        }
+        let start = after.map_or_else(|| Bound::Included(prefix.clone()), Bound::Excluded);
+        let range = tree.range::<Bytes, _>((start, Bound::Unbounded));
+        range.map(read).take_while(within).take(limit).collect()
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let touched = batch.expected.iter().chain(&batch.written);
+        let places: BTreeMap<Space, usize> = touched
+            .map(|(space, ..)| *space)
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .enumerate()
+            .map(|(place, space)| (space, place))
+            .collect();
+        let trees: Vec<sled::Tree> = places.keys().map(|s| self.tree(*s).clone()).collect();
+        if trees.is_empty() {
+            return Ok(Committed::Yes);
+        }
+        let outcome = trees
+            .as_slice()
+            .transaction(|trees: &Vec<TransactionalTree>| {
+                for (space, key, expected) in &batch.expected {
+                    let found = trees[places[space]].get(key)?;
+                    if found.as_deref() != expected.as_deref() {
+                        return Err(ConflictableTransactionError::Abort(()));
+                    }
+                }
+                for (space, key, value) in &batch.written {
+                    let tree = &trees[places[space]];
+                    match value {
+                        Some(value) => tree.insert(key.as_slice(), value.as_slice())?,
+                        None => tree.remove(key.as_slice())?,
+                    };
+                }
+                Ok(())
+            });
+        match outcome {
+            Ok(()) => {
+                self.db.flush().map_err(|e| failed(&e))?;
+                let synced = self.file.sync_data();
+                synced.map_err(|e| StoreError::Engine(format!("cannot write to the disk: {e}")))?;
+                Ok(Committed::Yes)
+            }
+            Err(TransactionError::Abort(())) => Ok(Committed::Conflict),
+            Err(TransactionError::Storage(error)) => Err(failed(&error)),
+        }
+    }
+}
+
+fn index(space: Space) -> usize {
+    Space::ALL.iter().position(|s| *s == space).unwrap_or(0)
+}
+
+/// The first key after all that begin with this.
+fn beyond(prefix: &[u8]) -> Option<Bytes> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Engine(error.to_string())),
+    }
+}
+
+fn failed(error: &sled::Error) -> StoreError {
+    StoreError::Engine(error.to_string())
+}
