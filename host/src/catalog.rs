@@ -15,12 +15,24 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 use crate::mcp::param_header::ParamHeader;
 use crate::plugin::{Adapter, Backend, Item};
 use crate::types::{BackendId, Secret};
 use uri_template::UriTemplate;
+
+/// Names of the gateway's own tools, sorted. They hide tools of backends that are called the same.
+pub const BUILTIN_NAMES: [&str; 6] = [
+    "find_tools",
+    "list_cortex_resources",
+    "list_cortex_tickets",
+    "read_cortex_resource",
+    "report_missing_capability",
+    "whoami",
+];
 
 /// One tool, prompt, resource or resource template as callers know it.
 #[derive(Debug)]
@@ -101,6 +113,8 @@ pub struct Snapshot {
     pub left_out: BTreeMap<BackendId, Vec<String>>,
     /// Counts the snapshots that list something else than the one before.
     pub generation: u64,
+    /// When a backend last answered (RFC 3339); `None`: never.
+    pub taken_at: Option<String>,
     /// Templates, taken apart.
     routes: Vec<TemplateRoute>,
 }
@@ -302,6 +316,12 @@ impl Catalog {
             .into_iter()
             .any(|kind| !refresh::alike(&before.listing(kind).listed, &after.listing(kind).listed));
         after.generation = before.generation + u64::from(changed);
+        after.taken_at = match parts.get(id) {
+            Some(part) if part.health == Health::Up => {
+                OffsetDateTime::now_utc().format(&Rfc3339).ok()
+            }
+            _ => before.taken_at.clone(),
+        };
         let generation = after.generation;
         self.current.store(Arc::new(after));
         if changed {
@@ -350,6 +370,7 @@ fn merge(parts: &BTreeMap<BackendId, Part>) -> Snapshot {
             .collect(),
         left_out,
         generation: 0,
+        taken_at: None,
     }
 }
 

@@ -11,6 +11,7 @@ mod auth;
 mod base_scopes;
 mod batch;
 mod body;
+mod builtin;
 mod client_address;
 mod dispatch;
 #[cfg(fuzzing)]
@@ -327,6 +328,10 @@ async fn carry_out(
             let visible = policy::visible(&gw.plugins, list).await?;
             record.listed(&visible);
             answer::list(gw, visible)
+        }
+        dispatch::Route::Builtin(asker, builtin, arguments) => {
+            record.builtin(builtin.name());
+            builtin::run(gw, &asker, builtin, &arguments).await
         }
         dispatch::Route::Use(intent) => {
             record.target(&intent);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::naming::Naming;
-use super::{Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others};
+use super::{
+    BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
+};
 use crate::plugin::model::{CallError, Catalog as Discovered};
 use crate::types::Secret;
 
@@ -98,6 +100,12 @@ fn offer(naming: &Naming, discovered: Discovered) -> (Offer, Vec<String>) {
     let mut offer = Offer::default();
     for tool in discovered.tools {
         let what = format!("tool `{}`", tool.name);
+        if BUILTIN_NAMES.contains(&tool.name.as_str()) {
+            notes.push(format!(
+                "{what} is left out: the gateway has a tool of this name"
+            ));
+            continue;
+        }
         offer
             .tools
             .extend(kept(&mut notes, what, definition::build(naming, tool)));

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::builtin::Builtin;
 use super::listen::Opened;
 use super::policy::Visible;
 use super::{Finished, Gateway, Refusal};
@@ -18,7 +19,7 @@ use crate::mcp::params::{META_SERVER_INFO, META_SUBSCRIPTION_ID, Params, text};
 use crate::mcp::version::ProtocolVersion;
 
 pub(super) use other::{as_it_is, completion, input_required, prompt, resource};
-pub(super) use tool::{tool_error, tool_failure, tool_result};
+pub(super) use tool::{told, tool_error, tool_failure, tool_result};
 
 /// How long clients may keep a list, in milliseconds. As long as the default refresh.
 const LIST_TTL_MS: u32 = 60_000;
@@ -135,7 +136,18 @@ pub(super) fn empty() -> Result<Answer, Refusal> {
 pub(super) fn list(gw: &Gateway, visible: Visible) -> Result<Answer, Refusal> {
     let version = visible.version();
     let modern = version.is_modern();
-    let definitions = visible.entries().iter().map(|entry| &*entry.definition);
+    let own = match visible.kind() {
+        Kind::Tools => &Builtin::ALL[..],
+        _ => &[],
+    };
+    let own = own.iter().map(|b| (b.name(), b.definition()));
+    let entries = visible.entries().iter();
+    let mut definitions: Vec<(&str, &RawValue)> = entries
+        .map(|entry| (entry.name.as_str(), &*entry.definition))
+        .chain(own)
+        .collect();
+    definitions.sort_by_key(|(name, _)| *name);
+    let definitions = definitions.into_iter().map(|(_, definition)| definition);
     let member = match visible.kind() {
         Kind::Tools => "tools",
         Kind::Prompts => "prompts",

@@ -170,6 +170,11 @@ impl Record {
         self.scopes = Some(intent.entry.item.scopes.join(" "));
     }
 
+    /// One of the gateway's own tools is called.
+    pub(super) fn builtin(&mut self, name: &str) {
+        self.fields.tool = Some(name.to_owned());
+    }
+
     pub(super) fn permitted(&mut self) {
         self.fields.scope_used = self.scopes.take();
     }

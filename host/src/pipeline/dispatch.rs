@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{self, Answer};
-use super::intent::{self, Action, CompleteParams, Completing, Intent, ListIntent, Reference};
+use super::builtin::Builtin;
+use super::intent::{
+    self, Action, Asker, CompleteParams, Completing, Intent, ListIntent, Reference,
+};
 use super::parse::Parsed;
 use super::session::InSession;
 use super::{Gateway, Refusal, param_headers};
@@ -25,6 +28,8 @@ pub(super) enum Route {
     Listen(Box<Parsed>),
     /// List what the caller may see.
     List(ListIntent),
+    /// Call one of the gateway's own tools with a JSON object.
+    Builtin(Asker, Builtin, String),
     /// Use something, if the caller may.
     Use(Intent),
     /// Tell the session of changes of a resource, if the caller may read it.
@@ -79,6 +84,10 @@ async fn list(gw: &Gateway, request: InSession, kind: Kind) -> Result<Route, Ref
 async fn call_tool(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
     let name = name(request.parsed())?;
     let arguments = arguments(request.parsed())?;
+    if let Some(builtin) = Builtin::named(&name) {
+        let (asker, _) = intent::context(request, None)?;
+        return Ok(Route::Builtin(asker, builtin, arguments));
+    }
     let snapshot = ready(gw).await;
     let Some(tool) = snapshot.tools.get(&name) else {
         return match absent(&snapshot, &name) {

@@ -70,6 +70,24 @@ pub(in crate::pipeline) fn tool_result(
     finish(gw, version, content, structured, error_code, outcome.meta)
 }
 
+/// What one of the gateway's own tools tells: a JSON object, as text and as structured content.
+///
+/// # Errors
+/// Only when it cannot be written.
+pub(in crate::pipeline) fn told(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    value: &serde_json::Value,
+) -> Result<Answer, Refusal> {
+    let result = ToolResult {
+        content: vec![Content::Text(value.to_string())],
+        structured_content: Some(value.to_string()),
+        is_error: false,
+        meta: None,
+    };
+    tool_result(gw, version, result).map_err(Refusal::Internal)
+}
+
 /// The result of a call that did not succeed, for the model to read and act on.
 ///
 /// # Errors
