@@ -16,8 +16,8 @@ use crate::oauth::ResourceServer;
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Origins, Route, Shares, Views, Waiting,
-    Watches,
+    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Route, Shares, Views,
+    Waiting, Watches,
 };
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -92,6 +92,7 @@ pub async fn serve(
         in_flight: InFlight::default(),
         streams: Arc::new(Hub::new(config.streams)),
         views: Views::default(),
+        lists: Lists::default(),
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         room: Semaphore::new(MAX_REQUESTS),

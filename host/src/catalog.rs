@@ -4,13 +4,15 @@
 //! Readers never lock; a refresh builds the next snapshot aside and swaps it in.
 
 mod definition;
+mod forms;
 mod naming;
 mod others;
 mod refresh;
+mod search;
 mod uri_template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,6 +24,9 @@ use tokio::sync::watch;
 use crate::mcp::param_header::ParamHeader;
 use crate::plugin::{Adapter, Backend, Item};
 use crate::types::{BackendId, Secret};
+pub use forms::Forms;
+use search::Words;
+pub use search::best as find;
 use uri_template::UriTemplate;
 
 /// Names of the gateway's own tools, sorted. They hide tools of backends that are called the same.
@@ -49,10 +54,38 @@ pub struct Entry {
     pub structured: bool,
     /// Arguments of a tool that travel as headers, too.
     pub headers: Vec<ParamHeader>,
+    forms: OnceLock<Forms>,
+    words: OnceLock<Words>,
+}
+
+impl Entry {
+    fn new(name: String, backend: BackendId, definition: Box<RawValue>, item: Item) -> Self {
+        Self {
+            name,
+            backend,
+            definition,
+            item,
+            structured: false,
+            headers: Vec::new(),
+            forms: OnceLock::new(),
+            words: OnceLock::new(),
+        }
+    }
+
+    /// Shorter forms of a tool's definition.
+    pub fn forms(&self) -> &Forms {
+        self.forms
+            .get_or_init(|| Forms::of(&self.definition, !self.headers.is_empty()))
+    }
+
+    /// The words by which a tool is found.
+    fn words(&self) -> &Words {
+        self.words.get_or_init(|| Words::of(&self.definition))
+    }
 }
 
 /// What can be listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `tools/list`.
     Tools,
@@ -174,17 +207,13 @@ impl Snapshot {
             }
             scopes.extend(route.entry.item.scopes.iter().cloned());
         }
-        Some(Arc::new(Entry {
-            name: first.name.clone(),
-            backend: first.backend.clone(),
-            definition: first.definition.clone(),
-            item: Item {
-                scopes: scopes.into_iter().collect(),
-                ..first.item.clone()
-            },
-            structured: false,
-            headers: Vec::new(),
-        }))
+        let item = Item {
+            scopes: scopes.into_iter().collect(),
+            ..first.item.clone()
+        };
+        let (name, backend) = (first.name.clone(), first.backend.clone());
+        let entry = Entry::new(name, backend, first.definition.clone(), item);
+        Some(Arc::new(entry))
     }
 
     /// The backend that owns this public name by its prefix, if that backend is down: its tools

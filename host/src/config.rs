@@ -54,6 +54,9 @@ pub struct DevBypass {
     pub role: String,
 }
 
+/// Smallest context budget, in tokens: what the gateway's own tools need in their shortest form.
+pub const MIN_CONTEXT_BUDGET: u32 = 500;
+
 /// Everything the gateway was told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -77,6 +80,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Requests a minute that each caller may send; none: as many as they want.
     pub rate_limit_per_minute: Option<NonZeroU32>,
+    /// Tokens that `tools/list` may take when a client says nothing else.
+    pub context_budget: Option<u32>,
     /// Largest accepted request body, in bytes.
     pub max_body_bytes: usize,
     /// The dev bypass, if it is on.
@@ -181,6 +186,8 @@ impl Config {
                 200,
                 0..=1_000_000,
             )),
+            context_budget: vars
+                .optional_number("CORTEX_CONTEXT_BUDGET", MIN_CONTEXT_BUDGET..=u32::MAX),
             max_body_bytes: vars.number(
                 "CORTEX_MAX_BODY_BYTES",
                 1024 * 1024,

@@ -11,16 +11,19 @@ mod auth;
 mod base_scopes;
 mod batch;
 mod body;
+mod budget;
 mod builtin;
 mod client_address;
 mod dispatch;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod group;
 mod host;
 mod in_flight;
 mod intent;
 mod legacy;
 mod listen;
+mod lists;
 mod notices;
 mod origin;
 mod param_headers;
@@ -31,6 +34,7 @@ mod rate;
 mod refusal;
 mod rounds;
 mod session;
+mod shape;
 mod share;
 mod state;
 mod version;
@@ -63,6 +67,7 @@ pub use host::Hosts;
 pub use in_flight::InFlight;
 pub use legacy::{end_session, open_stream};
 pub use listen::{Heard, Listening, Opened};
+pub use lists::Lists;
 pub use origin::Origins;
 pub use rate::Limits;
 pub use refusal::Refusal;
@@ -122,6 +127,8 @@ pub struct Gateway {
     pub streams: Arc<Hub>,
     /// What callers see.
     pub views: Views,
+    /// Lists that were answered before.
+    pub lists: Lists,
     /// Where audit records go.
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.
@@ -324,11 +331,8 @@ async fn carry_out(
             let opened = listen::subscribe(gw, *request).await?;
             Ok(Answer::Listening(Box::new(opened)))
         }
-        dispatch::Route::List(list) => {
-            let visible = policy::visible(&gw.plugins, list).await?;
-            record.listed(&visible);
-            answer::list(gw, visible)
-        }
+        dispatch::Route::List(list) => lists::answer(gw, list, record).await,
+        dispatch::Route::Describe(asker) => builtin::architecture::read(gw, &asker).await,
         dispatch::Route::Builtin(asker, builtin, arguments) => {
             record.builtin(builtin.name());
             builtin::run(gw, &asker, builtin, &arguments).await

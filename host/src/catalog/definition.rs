@@ -108,18 +108,16 @@ pub(super) fn build(naming: &Naming, tool: model::Tool) -> Result<Entry, String>
         extra,
         meta,
     };
+    let item = Item {
+        kind: "tool".to_owned(),
+        backend: backend.to_string(),
+        name: tool.name,
+        scopes: tool.scopes,
+    };
     Ok(Entry {
-        name,
-        backend: backend.clone(),
-        definition: to_raw(&definition)?,
-        item: Item {
-            kind: "tool".to_owned(),
-            backend: backend.to_string(),
-            name: tool.name,
-            scopes: tool.scopes,
-        },
         structured,
         headers,
+        ..Entry::new(name, backend.clone(), to_raw(&definition)?, item)
     })
 }
 

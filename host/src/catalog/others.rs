@@ -98,6 +98,7 @@ pub(super) fn resource(
     resource: model::ListedResource,
 ) -> Result<Entry, String> {
     check_uri(&resource.uri)?;
+    check_scheme(&resource.uri)?;
     let definition = to_raw(&Resource {
         uri: Some(&resource.uri),
         uri_template: None,
@@ -122,6 +123,7 @@ pub(super) fn template(
     template: model::ResourceTemplate,
 ) -> Result<(Entry, UriTemplate), String> {
     check_uri(&template.uri_template)?;
+    check_scheme(&template.uri_template)?;
     let parsed = UriTemplate::parse(&template.uri_template)?;
     let definition = to_raw(&Resource {
         uri: None,
@@ -139,15 +141,18 @@ pub(super) fn template(
     Ok((entry(text, backend, definition, item), parsed))
 }
 
-fn entry(name: String, backend: &BackendId, definition: Box<RawValue>, item: Item) -> Entry {
-    Entry {
-        name,
-        backend: backend.clone(),
-        definition,
-        item,
-        structured: false,
-        headers: Vec::new(),
+/// URIs of the gateway's own resources are nobody else's.
+fn check_scheme(uri: &str) -> Result<(), String> {
+    match scheme(uri) {
+        Some(own) if own.eq_ignore_ascii_case("cortex") => {
+            Err("the scheme `cortex` is the gateway's own".to_owned())
+        }
+        _ => Ok(()),
     }
+}
+
+fn entry(name: String, backend: &BackendId, definition: Box<RawValue>, item: Item) -> Entry {
+    Entry::new(name, backend.clone(), definition, item)
 }
 
 fn item(

@@ -111,6 +111,14 @@ impl<'a> Vars<'a> {
         }
     }
 
+    pub(super) fn optional_number<T>(&mut self, name: &str, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        self.text(name)?;
+        Some(self.number(name, *range.start(), range))
+    }
+
     pub(super) fn flag(&mut self, name: &str) -> bool {
         self.choice(
             name,

@@ -4,15 +4,17 @@ mod other;
 mod tool;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::builtin::Builtin;
+use super::builtin::architecture;
 use super::listen::Opened;
-use super::policy::Visible;
-use super::{Finished, Gateway, Refusal};
-use crate::catalog::Kind;
+use super::lists::List;
+use super::shape::Shape;
+use super::{Finished, Gateway, Refusal, budget};
+use crate::catalog::{Entry, Kind};
 use crate::mcp::json;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::params::{META_SERVER_INFO, META_SUBSCRIPTION_ID, Params, text};
@@ -33,7 +35,7 @@ pub enum Answer {
     /// The result of `initialize`, and the session that it begins.
     Session {
         /// The result, a JSON object.
-        result: Box<RawValue>,
+        result: Arc<RawValue>,
         /// The value of `Mcp-Session-Id`.
         id: String,
     },
@@ -44,7 +46,7 @@ pub enum Answer {
     /// The `result` of a JSON-RPC response.
     Result {
         /// The result, a JSON object.
-        result: Box<RawValue>,
+        result: Arc<RawValue>,
         /// Set when the call was made and did not succeed: a stable word for audit.
         error_code: Option<String>,
     },
@@ -74,6 +76,9 @@ struct ListResult<'a> {
     meta: BTreeMap<String, Box<RawValue>>,
 }
 
+/// Bytes that telling of the budget takes at most.
+const DONE: usize = 160;
+
 const INSTRUCTIONS: &str = "Tools of several backends behind one gateway. A tool's name begins with the id of the \
                             backend that owns it; you see what your access token allows.";
 
@@ -101,7 +106,7 @@ pub(super) fn initialize(
         "instructions": INSTRUCTIONS,
     }));
     Ok(Answer::Session {
-        result: result.map_err(|e| Refusal::Internal(e.to_string()))?,
+        result: result.map_err(internal)?.into(),
         id: session,
     })
 }
@@ -132,36 +137,67 @@ pub(super) fn empty() -> Result<Answer, Refusal> {
     result(&serde_json::json!({}))
 }
 
-/// `tools/list` and its like.
-pub(super) fn list(gw: &Gateway, visible: Visible) -> Result<Answer, Refusal> {
-    let version = visible.version();
+/// `tools/list` and its like, of what the caller may see.
+pub(super) fn list(
+    gw: &Gateway,
+    version: ProtocolVersion,
+    kind: Kind,
+    seen: &[Arc<Entry>],
+    shape: &Shape,
+) -> Result<List, Refusal> {
     let modern = version.is_modern();
-    let own = match visible.kind() {
-        Kind::Tools => &Builtin::ALL[..],
-        _ => &[],
-    };
-    let own = own.iter().map(|b| (b.name(), b.definition()));
-    let entries = visible.entries().iter();
-    let mut definitions: Vec<(&str, &RawValue)> = entries
-        .map(|entry| (entry.name.as_str(), &*entry.definition))
-        .chain(own)
-        .collect();
-    definitions.sort_by_key(|(name, _)| *name);
-    let definitions = definitions.into_iter().map(|(_, definition)| definition);
-    let member = match visible.kind() {
+    let member = match kind {
         Kind::Tools => "tools",
         Kind::Prompts => "prompts",
         Kind::Resources => "resources",
         Kind::Templates => "resourceTemplates",
     };
-    result(&ListResult {
+    let meta = meta(gw, version, None).map_err(Refusal::Internal)?;
+    let mut result = ListResult {
         result_type: modern.then_some("complete"),
-        entries: BTreeMap::from([(member, definitions.collect())]),
+        entries: BTreeMap::from([(member, Vec::new())]),
         ttl_ms: modern.then_some(LIST_TTL_MS),
         // What a caller sees depends on the caller's scopes.
         cache_scope: modern.then_some("private"),
-        meta: meta(gw, version, None).map_err(Refusal::Internal)?,
+        meta,
+    };
+    let fitted;
+    let listed: Vec<&RawValue> = match kind {
+        Kind::Tools => {
+            let empty = serde_json::to_string(&result).map_err(internal)?;
+            fitted = budget::fit(seen, shape, empty.len() + DONE)?;
+            if shape.search || shape.budget.is_some() {
+                let done = to_raw_value(&fitted.done).map_err(internal)?;
+                result.meta.insert(budget::META.to_owned(), done);
+            }
+            fitted
+                .definitions
+                .iter()
+                .map(|definition| &**definition)
+                .collect()
+        }
+        Kind::Resources => {
+            let own = architecture::listed();
+            let entries = seen
+                .iter()
+                .map(|entry| (entry.name.as_str(), &*entry.definition));
+            let mut all: Vec<_> = entries.chain([(architecture::URI, own)]).collect();
+            all.sort_by_key(|(uri, _)| *uri);
+            all.into_iter().map(|(_, definition)| definition).collect()
+        }
+        Kind::Prompts | Kind::Templates => seen.iter().map(|entry| &*entry.definition).collect(),
+    };
+    let count = listed.len();
+    result.entries.insert(member, listed);
+    let result = to_raw_value(&result).map_err(internal)?;
+    Ok(List {
+        result: Arc::from(result),
+        listed: count,
     })
+}
+
+fn internal(error: serde_json::Error) -> Refusal {
+    Refusal::Internal(error.to_string())
 }
 
 /// What the gateway can do, whatever its backends offer at the moment.
@@ -219,5 +255,8 @@ fn result<T: Serialize>(value: &T) -> Result<Answer, Refusal> {
 
 fn to_answer<T: Serialize>(value: &T, error_code: Option<String>) -> Result<Answer, String> {
     let result = serde_json::value::to_raw_value(value).map_err(|e| e.to_string())?;
-    Ok(Answer::Result { result, error_code })
+    Ok(Answer::Result {
+        result: result.into(),
+        error_code,
+    })
 }

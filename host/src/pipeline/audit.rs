@@ -13,7 +13,7 @@ use tracing::error;
 use super::auth::Caller;
 use super::intent::{Action, Intent};
 use super::parse::Parsed;
-use super::policy::Visible;
+use super::shape::Shape;
 use super::{Answer, Arrival, Gateway, Refusal};
 use crate::audit::{Full, Place};
 use crate::catalog::Kind;
@@ -46,6 +46,10 @@ struct Fields {
     dev_bypass: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools_listed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backends_filter: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_estimate: Option<usize>,
 }
@@ -179,9 +183,20 @@ impl Record {
         self.fields.scope_used = self.scopes.take();
     }
 
-    pub(super) fn listed(&mut self, visible: &Visible) {
-        if visible.kind() == Kind::Tools {
-            self.fields.tools_listed = Some(visible.entries().len());
+    /// How a list was wanted.
+    pub(super) fn list(&mut self, kind: Kind, shape: &Shape) {
+        if kind == Kind::Tools {
+            let backends = shape.backends.as_ref();
+            self.fields.backends_filter =
+                backends.map(|names| names.iter().take(100).cloned().collect());
+            self.fields.tool_mode = Some(if shape.search { "search" } else { "full" });
+        }
+    }
+
+    /// How much was in it.
+    pub(super) fn listed(&mut self, kind: Kind, listed: usize) {
+        if kind == Kind::Tools {
+            self.fields.tools_listed = Some(listed);
         }
     }
 

@@ -3,6 +3,9 @@
 //!
 //! Each answers with one JSON object, as text for the model and as `structuredContent`.
 
+pub(super) mod architecture;
+mod find_tools;
+mod resources;
 mod whoami;
 
 use std::sync::LazyLock;
@@ -17,6 +20,12 @@ use super::{Gateway, Refusal};
 /// One of the gateway's own tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Builtin {
+    /// Whole definitions of tools.
+    FindTools,
+    /// Which resources there are.
+    ListResources,
+    /// The text of one.
+    ReadResource,
     /// Who the caller is, here and at each backend.
     Whoami,
 }
@@ -59,11 +68,19 @@ struct About {
 
 impl Builtin {
     /// All of them.
-    pub(super) const ALL: [Self; 1] = [Self::Whoami];
+    pub(super) const ALL: [Self; 4] = [
+        Self::FindTools,
+        Self::ListResources,
+        Self::ReadResource,
+        Self::Whoami,
+    ];
 
     /// The name that callers use.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::FindTools => "find_tools",
+            Self::ListResources => "list_cortex_resources",
+            Self::ReadResource => "read_cortex_resource",
             Self::Whoami => "whoami",
         }
     }
@@ -75,6 +92,9 @@ impl Builtin {
 
     fn about(self) -> About {
         match self {
+            Self::FindTools => find_tools::about(),
+            Self::ListResources => resources::about_list(),
+            Self::ReadResource => resources::about_read(),
             Self::Whoami => whoami::about(),
         }
     }
@@ -118,6 +138,9 @@ pub(super) async fn run(
         arguments,
     };
     let told = match builtin {
+        Builtin::FindTools => find_tools::run(&call).await,
+        Builtin::ListResources => resources::list(&call).await,
+        Builtin::ReadResource => resources::read(&call).await,
         Builtin::Whoami => whoami::run(&call).await,
     };
     match told {

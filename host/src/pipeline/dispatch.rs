@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{self, Answer};
-use super::builtin::Builtin;
+use super::builtin::{Builtin, architecture};
 use super::intent::{
     self, Action, Asker, CompleteParams, Completing, Intent, ListIntent, Reference,
 };
 use super::parse::Parsed;
 use super::session::InSession;
+use super::shape::Shape;
 use super::{Gateway, Refusal, param_headers};
 use crate::catalog::{Entry, Kind, Snapshot};
 use crate::mcp::log_level::LogLevel;
@@ -28,6 +29,8 @@ pub(super) enum Route {
     Listen(Box<Parsed>),
     /// List what the caller may see.
     List(ListIntent),
+    /// Describe the gateway.
+    Describe(Asker),
     /// Call one of the gateway's own tools with a JSON object.
     Builtin(Asker, Builtin, String),
     /// Use something, if the caller may.
@@ -72,12 +75,17 @@ async fn list(gw: &Gateway, request: InSession, kind: Kind) -> Result<Route, Ref
             "unknown `cursor`: the whole list is one page".to_owned(),
         ));
     }
+    let shape = match kind {
+        Kind::Tools => Shape::read(&request.parsed().head.headers, gw.config.context_budget)?,
+        _ => Shape::default(),
+    };
     gw.catalog.ready_within(COLD_START).await;
     let (asker, _) = intent::context(request, None)?;
     Ok(Route::List(ListIntent {
         asker,
         kind,
         snapshot: gw.catalog.snapshot(),
+        shape,
     }))
 }
 
@@ -101,7 +109,10 @@ async fn call_tool(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
         };
     };
     if request.parsed().version.is_modern() {
-        param_headers::check(&request.parsed().head.headers, tool, &arguments)?;
+        let headers = &request.parsed().head.headers;
+        // Who was shown a short list cannot know which arguments travel as headers, too.
+        let unknown = Shape::shortens(headers, gw.config.context_budget);
+        param_headers::check(headers, tool, &arguments, unknown)?;
     }
     using(gw, request, Arc::clone(tool), Action::Call { arguments })
 }
@@ -119,6 +130,10 @@ async fn get_prompt(gw: &Gateway, request: InSession) -> Result<Route, Refusal> 
 async fn read_resource(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
     let uri = text(request.parsed().params.uri.as_deref())
         .ok_or_else(|| Refusal::InvalidParams("`uri` must be a string".to_owned()))?;
+    if uri == architecture::URI {
+        let (asker, _) = intent::context(request, None)?;
+        return Ok(Route::Describe(asker));
+    }
     let snapshot = ready(gw).await;
     let Some(entry) = snapshot.resource(&uri) else {
         return Err(Refusal::UnknownResource(shown(&uri)));

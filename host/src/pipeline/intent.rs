@@ -9,6 +9,7 @@ use super::Refusal;
 use super::auth::Caller;
 use super::parse::Parsed;
 use super::session::InSession;
+use super::shape::Shape;
 use crate::catalog::{Entry, Kind, Snapshot};
 use crate::mcp::capabilities::ClientCapabilities;
 use crate::mcp::log_level::LogLevel;
@@ -17,6 +18,7 @@ use crate::mcp::version::ProtocolVersion;
 use crate::types::RequestId;
 
 /// Who asks, and by which rules.
+#[derive(Clone)]
 pub(super) struct Asker {
     pub(super) id: RequestId,
     pub(super) caller: Caller,
@@ -28,6 +30,8 @@ pub(super) struct ListIntent {
     pub(super) asker: Asker,
     pub(super) kind: Kind,
     pub(super) snapshot: Arc<Snapshot>,
+    /// How the list is wanted.
+    pub(super) shape: Shape,
 }
 
 /// Somebody wants to use an entry of the catalog. Not permitted yet.

@@ -9,8 +9,14 @@ use super::version::single;
 use crate::catalog::Entry;
 use crate::mcp::header;
 
-/// Lets a call pass whose headers agree with its arguments (a JSON object).
-pub(super) fn check(headers: &HeaderMap, tool: &Entry, arguments: &str) -> Result<(), Refusal> {
+/// Lets a call pass whose headers agree with its arguments (a JSON object). `unknown`: the client
+/// may not know which arguments it has to mirror, so those that are there must agree.
+pub(super) fn check(
+    headers: &HeaderMap,
+    tool: &Entry,
+    arguments: &str,
+    unknown: bool,
+) -> Result<(), Refusal> {
     if tool.headers.is_empty() {
         return Ok(());
     }
@@ -21,6 +27,7 @@ pub(super) fn check(headers: &HeaderMap, tool: &Entry, arguments: &str) -> Resul
         let refuse = |what: &str| Err(Refusal::HeaderMismatch(format!("the header {name} {what}")));
         match (param.argument(&arguments), single(headers, name)?) {
             (None, None) => {}
+            (Some(_), None) if unknown => {}
             (Some(_), None) => return refuse("is required"),
             (None, Some(_)) => return refuse("mirrors an argument that is not there"),
             (Some(argument), Some(value)) => match header::decode(value.as_bytes()) {

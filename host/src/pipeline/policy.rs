@@ -6,9 +6,8 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::Refusal;
-use super::intent::{Intent, ListIntent};
-use crate::catalog::{Entry, Kind};
-use crate::mcp::version::ProtocolVersion;
+use super::intent::Intent;
+use crate::catalog::Entry;
 use crate::plugin::{Decision, Item, Plugins};
 use crate::types::{Principal, RequestId, ScopeSet};
 
@@ -21,27 +20,6 @@ pub(super) struct Permit {
 impl Permit {
     pub(super) fn intent(&self) -> &Intent {
         &self.intent
-    }
-}
-
-/// What this caller may see of one kind, sorted by name. Only [`visible`] makes one.
-pub(super) struct Visible {
-    version: ProtocolVersion,
-    kind: Kind,
-    entries: Vec<Arc<Entry>>,
-}
-
-impl Visible {
-    pub(super) fn version(&self) -> ProtocolVersion {
-        self.version
-    }
-
-    pub(super) fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    pub(super) fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
     }
 }
 
@@ -76,18 +54,6 @@ pub(super) async fn permit(plugins: &Plugins, intent: Intent) -> Result<Permit, 
         }),
         None => Ok(Permit { intent }),
     }
-}
-
-/// Leaves of a list what the caller may see.
-pub(super) async fn visible(plugins: &Plugins, list: ListIntent) -> Result<Visible, Refusal> {
-    let asker = &list.asker;
-    let listed = &list.snapshot.listing(list.kind).listed;
-    let entries = filter(plugins, asker.caller.principal(), listed, asker.id).await?;
-    Ok(Visible {
-        version: asker.version,
-        kind: list.kind,
-        entries,
-    })
 }
 
 /// Leaves of entries what a caller may see.

@@ -12,11 +12,12 @@ use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
+use super::group::{self, Group};
 use super::{Gateway, Refusal, policy};
 use crate::catalog::{Entry, Kind, Snapshot};
 use crate::plugin::Plugins;
 use crate::streams::{Channel, Topic, View};
-use crate::types::{Principal, RequestId, ScopeSet};
+use crate::types::{Principal, RequestId};
 
 /// Views that are kept.
 const MAX_VIEWS: u64 = 1_000;
@@ -34,24 +35,14 @@ impl Default for Views {
     }
 }
 
-/// Callers who are the same to the policies that are loaded.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Group {
-    scopes: ScopeSet,
-    /// Everything else, unless no policy looks at it.
-    person: Option<Vec<Option<String>>>,
-}
-
 /// What a caller sees now, and in which generation of the catalog. `None`: a policy failed; the
 /// log says why.
 pub(super) async fn of(gw: &Gateway, principal: &Principal) -> Option<(View, u64)> {
     let snapshot = gw.catalog.snapshot();
     let generation = snapshot.generation;
     let look = look(&gw.plugins, principal, &snapshot);
-    let timeless = ["scopes", "subject", "claims", "arguments"];
-    let policies = &gw.plugins.policies;
-    let view = if policies.iter().all(|policy| policy.reads_only(&timeless)) {
-        let key = (generation, group(&gw.plugins, principal));
+    let view = if group::lasts(&gw.plugins) {
+        let key = (generation, group::of(&gw.plugins, principal));
         gw.views.0.try_get_with(key, look).await.ok()
     } else {
         look.await.ok()
@@ -76,7 +67,7 @@ pub async fn announce(gw: Arc<Gateway>) {
 async fn tell_all(gw: &Gateway) -> bool {
     let mut groups: HashMap<Group, Vec<Arc<Channel>>> = HashMap::new();
     for channel in gw.streams.channels() {
-        let group = group(&gw.plugins, &channel.principal());
+        let group = group::of(&gw.plugins, &channel.principal());
         groups.entry(group).or_default().push(channel);
     }
     let mut all = true;
@@ -99,39 +90,6 @@ async fn tell_all(gw: &Gateway) -> bool {
         "those who listen were told what has changed"
     );
     all
-}
-
-fn group(plugins: &Plugins, principal: &Principal) -> Group {
-    let by_scopes = ["scopes", "arguments"];
-    let scopes_only = plugins
-        .policies
-        .iter()
-        .all(|policy| policy.reads_only(&by_scopes));
-    let Principal {
-        subject,
-        issuer,
-        client_id,
-        email,
-        name,
-        role,
-        pool,
-        scopes,
-        dev_bypass: _,
-    } = principal;
-    Group {
-        scopes: scopes.clone(),
-        person: (!scopes_only).then(|| {
-            vec![
-                Some(issuer.to_string()),
-                Some(subject.to_string()),
-                client_id.clone(),
-                email.clone(),
-                name.clone(),
-                role.clone(),
-                pool.clone(),
-            ]
-        }),
-    }
 }
 
 async fn look(

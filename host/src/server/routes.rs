@@ -17,7 +17,8 @@ use crate::pipeline::{self, Arrival, Gateway, Served};
 
 /// Header fields that a browser may send to `/mcp`.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, \
-                               Mcp-Name, Last-Event-ID, X-Dev-Mode, X-Cortex-Backends, X-Cortex-Tool-Mode";
+                               Mcp-Name, Last-Event-ID, X-Dev-Mode, X-Cortex-Backends, X-Cortex-Tool-Mode, \
+                               X-Cortex-Context-Budget";
 
 /// What headers that mirror an argument begin with (MCP 2026-07-28, Streamable HTTP, "Custom
 /// Headers from Tool Parameters"), and the most of them that a page may ask for.

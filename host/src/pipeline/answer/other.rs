@@ -130,7 +130,7 @@ pub(in crate::pipeline) fn input_required(
 pub(in crate::pipeline) fn as_it_is(result: String) -> Result<Answer, String> {
     let result = json::raw_object(result).map_err(|e| format!("other: {e}"))?;
     Ok(Answer::Result {
-        result,
+        result: result.into(),
         error_code: None,
     })
 }
