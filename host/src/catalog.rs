@@ -19,12 +19,13 @@ use arc_swap::ArcSwap;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::mcp::param_header::ParamHeader;
 use crate::plugin::{Adapter, Backend, Item};
 use crate::types::{BackendId, Secret};
 pub use forms::Forms;
+use naming::Naming;
 use search::Words;
 pub use search::best as find;
 use uri_template::UriTemplate;
@@ -273,6 +274,8 @@ pub struct Catalog {
     /// The generation of the current snapshot.
     generation: watch::Sender<u64>,
     backends: usize,
+    /// Told when a backend had better be asked at once.
+    hurry: BTreeMap<BackendId, Notify>,
 }
 
 impl Catalog {
@@ -286,6 +289,7 @@ impl Catalog {
         Self {
             current: ArcSwap::from_pointee(snapshot),
             backends: parts.len(),
+            hurry: parts.keys().map(|id| (id.clone(), Notify::new())).collect(),
             parts: Mutex::new(parts),
             asked: watch::Sender::new(0),
             generation: watch::Sender::new(0),
@@ -320,6 +324,22 @@ impl Catalog {
     /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down.
     pub async fn keep_fresh(&self, source: Source, technical: Option<Secret>, every: Duration) {
         refresh::keep_fresh(self, source, technical, every).await;
+    }
+
+    /// A call tells whether its backend could be reached. If that is news, the backend is asked
+    /// for its catalog at once.
+    pub fn reached(&self, id: &BackendId, reached: bool) {
+        let up = self.current.load().backends.get(id) == Some(&Health::Up);
+        if up != reached
+            && let Some(hurry) = self.hurry.get(id)
+        {
+            hurry.notify_one();
+        }
+    }
+
+    /// How things of a backend are called.
+    fn naming(&self, backend: &Backend) -> Naming {
+        Naming::new(backend, self.hurry.keys())
     }
 
     /// A backend's part as it stands.

@@ -1,6 +1,6 @@
 //! One record for each request, whatever happened, and nothing in it that should not be.
 
-use cortex_tests::client::DEV_TOKEN;
+use cortex_tests::client::{DEV_TOKEN, GATEWAY_TOOLS};
 use cortex_tests::{FakeBackend, GatewayBuilder, Plan};
 use serde_json::json;
 
@@ -65,7 +65,7 @@ async fn every_request_leaves_one_line_on_standard_output() {
     assert_eq!(call["success"], true);
     assert_eq!(call["protocol_version"], "2025-11-25");
     assert_eq!(call["params_hash"].as_str().map(str::len), Some(64));
-    assert_eq!(records[1]["tools_listed"], 1);
+    assert_eq!(records[1]["tools_listed"], 1 + GATEWAY_TOOLS.len());
     assert_eq!(records[6]["success"], false);
 
     let everything = gateway.output() + &gateway.log();

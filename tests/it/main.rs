@@ -8,6 +8,7 @@
 mod audit;
 mod backends;
 mod batches;
+mod builtins;
 mod cancellation;
 mod component;
 mod conformance;

@@ -545,13 +545,18 @@ async fn compare(server: &FixtureServer, url: &str) {
         ),
     ] {
         let original = outcome(&directly, method, &params).await;
-        let through = outcome(&gateway.client, method, &params).await;
+        let mut through = outcome(&gateway.client, method, &params).await;
+        let resources = through.pointer_mut("/0/resources");
+        if let Some(Value::Array(resources)) = resources {
+            resources.retain(|resource| resource["uri"] != "cortex://architecture");
+        }
         assert_eq!(through, original, "{method} {params}\n{}", gateway.log());
     }
     // Of tools the gateway says whose they are.
     let original = outcome(&directly, "tools/list", &json!({})).await;
     let mut through = outcome(&gateway.client, "tools/list", &json!({})).await;
     let tools = through[0]["tools"].as_array_mut().expect("tools");
+    tools.retain(|tool| tool["_meta"]["app"] != "gateway");
     for tool in &mut *tools {
         let tool = tool.as_object_mut().expect("an object");
         assert_eq!(tool.remove("_meta"), Some(json!({ "app": "everything" })));

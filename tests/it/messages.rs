@@ -245,7 +245,7 @@ async fn origins_are_checked_before_anything_else() {
     assert!(
         reply
             .header("access-control-allow-headers")
-            .ends_with("X-Cortex-Tool-Mode, mcp-param-region, mcp-param-city"),
+            .ends_with("X-Cortex-Context-Budget, mcp-param-region, mcp-param-city"),
         "{reply:?}"
     );
 }

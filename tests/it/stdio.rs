@@ -38,6 +38,7 @@ fn names(result: &Value) -> Vec<&str> {
         .unwrap_or_else(|| panic!("{result}"));
     tools
         .iter()
+        .filter(|tool| tool["_meta"]["app"] != "gateway")
         .filter_map(|tool| tool["name"].as_str())
         .collect()
 }

@@ -72,8 +72,15 @@ impl Reply {
         )
     }
 
-    /// The names in a `tools/list` result.
+    /// The names in a `tools/list` result, without the gateway's own tools.
     pub fn tool_names(&self) -> Vec<String> {
+        let mut names = self.all_tool_names();
+        names.retain(|name| !GATEWAY_TOOLS.contains(&name.as_str()) && name != "find_tools");
+        names
+    }
+
+    /// All names in a `tools/list` result.
+    pub fn all_tool_names(&self) -> Vec<String> {
         let result = self.result();
         let tools = result["tools"]
             .as_array()
@@ -85,6 +92,9 @@ impl Reply {
             .collect()
     }
 }
+
+/// Tools of the gateway itself that every list has.
+pub const GATEWAY_TOOLS: [&str; 3] = ["list_cortex_resources", "read_cortex_resource", "whoami"];
 
 /// Speaks to one gateway, in both eras.
 #[derive(Clone)]

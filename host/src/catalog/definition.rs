@@ -183,6 +183,7 @@ mod tests {
         Naming {
             backend: "docs".parse().expect("valid"),
             style: NameStyle::Prefixed,
+            others: Vec::new(),
         }
     }
 

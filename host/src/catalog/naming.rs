@@ -16,25 +16,34 @@ const DIGITS: usize = 8;
 pub(super) struct Naming {
     pub(super) backend: BackendId,
     pub(super) style: NameStyle,
+    /// What names of other backends begin with.
+    pub(super) others: Vec<String>,
 }
 
 impl Naming {
-    pub(super) fn of(backend: &Backend) -> Self {
+    /// `all`: every configured backend.
+    pub(super) fn new<'a>(backend: &Backend, all: impl Iterator<Item = &'a BackendId>) -> Self {
+        let others = all.filter(|id| **id != backend.id);
         Self {
             backend: backend.id.clone(),
             style: backend.names,
+            others: others.map(|id| format!("{id}_")).collect(),
         }
     }
 
     /// The public name of a tool or prompt. A name that is too long, or that has characters other
-    /// than `A-Za-z0-9_.-`, gets an alias that is the same on every start.
+    /// than `A-Za-z0-9_.-`, gets an alias that is the same on every start. So does one that would
+    /// be taken for another backend's, whether that backend has such a thing or not: a name must
+    /// not change its owner when a backend comes or goes.
     pub(super) fn public_name(&self, own: &str) -> String {
         let plain = match self.style {
             NameStyle::Prefixed => format!("{}_{own}", self.backend),
             NameStyle::Verbatim => own.to_owned(),
         };
         let accepted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if plain.len() <= MAX && !own.is_empty() && plain.chars().all(accepted) {
+        let others = self.style == NameStyle::Verbatim
+            && self.others.iter().any(|other| plain.starts_with(other));
+        if plain.len() <= MAX && !own.is_empty() && plain.chars().all(accepted) && !others {
             return plain;
         }
         let digest = Sha256::digest(plain.as_bytes());
@@ -43,6 +52,12 @@ impl Naming {
             .take(DIGITS / 2)
             .map(|b| format!("{b:02x}"))
             .collect();
+        // An alias has to be told from another backend's, too.
+        let plain = if others {
+            format!("{}_{own}", self.backend)
+        } else {
+            plain
+        };
         let readable: String = plain
             .chars()
             .map(|c| if accepted(c) { c } else { '_' })
@@ -69,6 +84,7 @@ mod tests {
         let docs = Naming {
             backend: "docs".parse().expect("valid"),
             style: NameStyle::Prefixed,
+            others: Vec::new(),
         };
         let long = "x".repeat(70);
         assert_eq!(docs.public_name("search_pages"), "docs_search_pages");
@@ -88,11 +104,16 @@ mod tests {
         let docs = Naming {
             backend: "docs".parse().expect("valid"),
             style: NameStyle::Verbatim,
+            others: vec!["crm_".to_owned()],
         };
         assert_eq!(docs.public_name("search_pages"), "search_pages");
         assert_eq!(docs.mark(), "");
         // What no client could call gets an alias all the same.
         let alias = docs.public_name("a b");
         assert!(alias.starts_with("a_b_") && alias.len() == 12, "{alias}");
+        // So does what would be taken for another's.
+        let alias = docs.public_name("crm_find");
+        assert!(alias.starts_with("docs_crm_find_"), "{alias}");
+        assert_eq!(docs.public_name("crmfind"), "crmfind");
     }
 }

@@ -214,6 +214,7 @@ mod tests {
         let naming = Naming {
             backend: docs(),
             style: NameStyle::Prefixed,
+            others: Vec::new(),
         };
         let built = prompt(
             &naming,

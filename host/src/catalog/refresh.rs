@@ -12,8 +12,12 @@ use super::{
 use crate::plugin::model::{CallError, Catalog as Discovered};
 use crate::types::Secret;
 
-/// How soon a backend that is down is asked again.
+/// How soon a backend that went down is asked again: first this, then twice as long each time.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// At most this.
 const RETRY: Duration = Duration::from_secs(5);
+/// A backend is never asked sooner than this after the last time, whatever calls say of it.
+const GAP: Duration = Duration::from_secs(1);
 
 pub(super) async fn keep_fresh(
     catalog: &Catalog,
@@ -21,16 +25,44 @@ pub(super) async fn keep_fresh(
     technical: Option<Secret>,
     every: Duration,
 ) {
+    let hurry = catalog.hurry.get(&source.backend.id);
+    let mut failures = 0;
     let mut first = true;
     loop {
         let result = discover(&source, technical.as_ref()).await;
-        let up = result.is_ok();
+        failures = if result.is_ok() { 0 } else { failures + 1 };
         take(catalog, &source, result);
         if std::mem::take(&mut first) {
             catalog.asked.send_modify(|n| *n += 1);
         }
-        tokio::time::sleep(if up { every } else { RETRY.min(every) }).await;
+        let pause = jittered(match failures {
+            0 => every,
+            n => FIRST_RETRY
+                .saturating_mul(1 << (n - 1).min(8))
+                .min(RETRY)
+                .min(every),
+        });
+        // Calls tell sooner than the clock that a backend has gone or come back.
+        let told = async {
+            tokio::time::sleep(GAP.min(pause)).await;
+            match hurry {
+                Some(hurry) => hurry.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = told => {}
+        }
     }
+}
+
+/// Up to a tenth sooner, so that many backends are not all asked at the same moment.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0];
+    // Without random bytes there is no jitter.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    pause.mul_f64(1.0 - f64::from(byte[0]) / 2560.0)
 }
 
 /// Asks the backend. The error is for an operator.
@@ -65,7 +97,11 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
     let before = catalog.part(id);
     match result {
         Ok(discovered) => {
-            let (offer, notes) = offer(&Naming::of(&source.backend), discovered);
+            let (mut offer, notes) = offer(&catalog.naming(&source.backend), discovered);
+            // What is the same stays the same, with all that was worked out of it.
+            if same(&before.offer, &offer) {
+                offer = before.offer.clone();
+            }
             if before.health != Health::Up {
                 info!(backend.id = %id, "backend is up: {}", counts(&offer));
             } else if !same(&before.offer, &offer) {

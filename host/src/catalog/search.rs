@@ -77,22 +77,26 @@ impl Words {
     }
 }
 
-/// Words of a text in lower case: split where letters and digits end, at `camelCase` too, and
-/// without the `s` of a plural.
+/// Words of a text in lower case, without the `s` of a plural: split where letters and digits end.
+/// What is put together like `camelCase` gives its parts and the whole.
 fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut word = String::new();
-    let mut before_lower = false;
-    for c in text.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && before_lower) {
-            words.push(std::mem::take(&mut word));
-        }
-        before_lower = c.is_lowercase();
-        if c.is_alphanumeric() {
+    for run in text.split(|c: char| !c.is_alphanumeric()) {
+        let before = words.len();
+        let mut word = String::new();
+        let mut before_lower = false;
+        for c in run.chars() {
+            if c.is_uppercase() && before_lower {
+                words.push(std::mem::take(&mut word));
+            }
+            before_lower = c.is_lowercase();
             word.extend(c.to_lowercase());
         }
+        words.push(word);
+        if words.len() > before + 1 {
+            words.push(run.to_lowercase());
+        }
     }
-    words.push(word);
     words.retain(|word| !word.is_empty());
     for word in &mut words {
         let plural = word.len() > 3 && word.ends_with('s') && !word.ends_with("ss");
@@ -197,7 +201,7 @@ mod tests {
     fn words_are_taken_apart_where_people_put_them_together() {
         assert_eq!(
             split("getHTTPOrder_by-id2 Größe"),
-            ["get", "httporder", "by", "id2", "größe"]
+            ["get", "httporder", "gethttporder", "by", "id2", "größe"]
         );
         assert_eq!(split("Addresses class is"), ["addresse", "class", "is"]);
     }

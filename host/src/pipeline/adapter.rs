@@ -48,6 +48,10 @@ pub(super) async fn run(
     let mut continuation = presented(gw, intent)?;
     for _ in 0..MAX_ROUNDS {
         let result = one(route, adapter, intent, continuation, &reporter).await;
+        if let Ok(result) = &result {
+            let reached = result.as_ref().err().is_none_or(outcome::reached);
+            gw.catalog.reached(&intent.entry.backend, reached);
+        }
         let asked = match result.inspect_err(|fault| log(fault, intent))? {
             Ok(Outcome::Done(done)) => return done_answer(gw, intent, adapter, done),
             Ok(Outcome::Asks(asked)) => asked,

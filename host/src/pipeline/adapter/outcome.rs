@@ -11,6 +11,8 @@ use crate::plugin::model::{
 };
 use crate::types::{Scope, ScopeSet};
 
+/// Code of a failure to reach the backend.
+const UNAVAILABLE: &str = "backend_unavailable";
 /// Code of a failure that more capabilities of the client would mend.
 const MISSING_CAPABILITY: &str = "missing_capability";
 
@@ -76,6 +78,11 @@ pub(super) fn function(action: &Action) -> &'static str {
         Action::Read { .. } => "read-resource",
         Action::Complete(_) => "complete",
     }
+}
+
+/// Whether the backend was there, though the call did not end well.
+pub(super) fn reached(error: &CallError) -> bool {
+    !matches!(error, CallError::Failed(failure) if failure.code == UNAVAILABLE)
 }
 
 /// What the client is told when the call did not end well.
