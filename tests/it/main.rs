@@ -13,6 +13,7 @@ mod cancellation;
 mod component;
 mod conformance;
 mod eras;
+mod federation;
 mod hostile;
 mod idle;
 mod lifecycle;

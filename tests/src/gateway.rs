@@ -246,6 +246,27 @@ impl Gateway {
         }
     }
 
+    /// Runs an operator's command (`status --json`) on it; returns the exit code and what it wrote
+    /// to standard output and standard error.
+    pub async fn operator(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let running = Command::new(crate::binary("cortex-gateway"))
+            .args(arguments)
+            .env("CORTEX_DATA_DIR", self.dir().join("data"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, running)
+            .await
+            .expect("it ends")
+            .expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+
     /// Its memory as the kernel counts it, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let pid = self.child.id().expect("it runs");
