@@ -109,7 +109,58 @@ impl Error for UnknownNotation {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_parameters_become_the_schema_that_says_the_same(
+            wanted in proptest::collection::btree_map(
+                prop_oneof![".{0,12}", Just(REQUIRED.to_owned()), Just(r#""},"required":["x"]}"#.to_owned())],
+                ("string|number|boolean", any::<bool>(), any::<bool>()),
+                0..12,
+            )
+        ) {
+            let mut params = Params::new();
+            for (name, (word, array, optional)) in &wanted {
+                let notation = format!(
+                    "{word}{}{}",
+                    if *array { "[]" } else { "" },
+                    if *optional { "?" } else { "" }
+                );
+                params.add(name, &notation).expect("a notation");
+            }
+            let text = params.to_schema();
+            let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            prop_assert_eq!(&schema["type"], "object");
+            let properties = schema["properties"].as_object().expect("properties");
+            prop_assert_eq!(properties.len(), wanted.len());
+            let mut required = Vec::new();
+            for (name, (word, array, optional)) in &wanted {
+                let property = &properties[name];
+                let of = if *array { &property["items"] } else { property };
+                prop_assert_eq!(&of["type"], word.as_str());
+                prop_assert_eq!(property["type"] == "array", *array);
+                if !optional {
+                    required.push(name.as_str());
+                }
+            }
+            let told = schema.get("required").and_then(|r| r.as_array());
+            let told: Vec<&str> = told.into_iter().flatten().filter_map(|n| n.as_str()).collect();
+            prop_assert_eq!(told, required);
+            prop_assert_eq!(schema.get("required").is_some(), wanted.values().any(|w| !w.2));
+            prop_assert_eq!(Params::from_schema(&text), Some(params));
+        }
+
+        #[test]
+        fn what_is_no_notation_is_refused(notation in ".{0,16}") {
+            let known = ["string", "number", "boolean"];
+            let bare = notation.strip_suffix('?').unwrap_or(&notation);
+            let bare = bare.strip_suffix("[]").unwrap_or(bare);
+            prop_assert_eq!(Params::new().add("x", &notation).is_ok(), known.contains(&bare));
+        }
+    }
 
     fn params(entries: &[(&str, &str)]) -> Result<Params, UnknownNotation> {
         let mut params = Params::new();

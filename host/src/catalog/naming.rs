@@ -41,10 +41,15 @@ impl Naming {
             NameStyle::Verbatim => own.to_owned(),
         };
         let accepted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let chars = plain.chars();
+        let mut readable: String = chars.map(|c| if accepted(c) { c } else { '_' }).collect();
         let others = self.style == NameStyle::Verbatim
-            && self.others.iter().any(|other| plain.starts_with(other));
-        if plain.len() <= MAX && !own.is_empty() && plain.chars().all(accepted) && !others {
+            && self.others.iter().any(|other| readable.starts_with(other));
+        if plain.len() <= MAX && !own.is_empty() && readable == plain && !others {
             return plain;
+        }
+        if others {
+            readable = format!("{}_{readable}", self.backend);
         }
         let digest = Sha256::digest(plain.as_bytes());
         let digits: String = digest
@@ -52,17 +57,7 @@ impl Naming {
             .take(DIGITS / 2)
             .map(|b| format!("{b:02x}"))
             .collect();
-        // An alias has to be told from another backend's, too.
-        let plain = if others {
-            format!("{}_{own}", self.backend)
-        } else {
-            plain
-        };
-        let readable: String = plain
-            .chars()
-            .map(|c| if accepted(c) { c } else { '_' })
-            .take(MAX - DIGITS - 1)
-            .collect();
+        readable.truncate(MAX - DIGITS - 1);
         format!("{readable}_{digits}")
     }
 
@@ -77,7 +72,55 @@ impl Naming {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn accepted(name: &str) -> bool {
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        !name.is_empty() && name.len() <= MAX && name.chars().all(fine)
+    }
+
+    /// Names of things as hostile backends could have them.
+    fn own() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z_]{1,20}",
+            "[A-Za-z0-9_.-]{1,90}",
+            ".{0,90}",
+            "(crm|docs)_.{0,70}"
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_it_is_called_it_can_be_called(names in proptest::collection::btree_set(own(), 1..40), verbatim: bool) {
+            let naming = |backend: &str, other: &str, style| Naming {
+                backend: backend.parse().expect("valid"),
+                style,
+                others: vec![format!("{other}_")],
+            };
+            let docs = naming("docs", "crm", if verbatim { NameStyle::Verbatim } else { NameStyle::Prefixed });
+            let crm = naming("crm", "docs", NameStyle::Prefixed);
+            let mut owners: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+            for own in &names {
+                for (backend, naming) in [("docs", &docs), ("crm", &crm)] {
+                    let name = naming.public_name(own);
+                    prop_assert!(accepted(&name), "{name}");
+                    prop_assert_eq!(&name, &naming.public_name(own));
+                    if naming.style == NameStyle::Prefixed {
+                        let prefix = format!("{backend}_");
+                        prop_assert!(name.starts_with(&prefix), "{name}");
+                    } else {
+                        prop_assert!(!name.starts_with("crm_"), "{name}");
+                    }
+                    let before = owners.insert(name.clone(), (backend, own));
+                    prop_assert!(before.is_none(), "{name}: {before:?} and {own}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn names_stay_within_what_clients_accept() {
