@@ -170,6 +170,7 @@ impl Config {
             );
         }
         backends.extend(mcp_servers::read(&mut vars, &backends, insecure));
+        backends::check_names(&mut vars, &backends);
         let identity = identity::read(&mut vars, &canonical_uri);
         let config = Self {
             listen,

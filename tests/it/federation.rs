@@ -167,6 +167,34 @@ async fn fifty_backends_of_which_some_are_bad_are_one_catalog() {
 }
 
 #[tokio::test]
+async fn a_backend_with_names_of_its_own_takes_nobody_elses() {
+    let tools = ["find", "crm_find", "whoami"].map(FakeBackend::tool);
+    let verbatim = FakeBackend::start(json!(tools)).await;
+    let crm = FakeBackend::start(json!([FakeBackend::tool("find")])).await;
+    crm.plan("find", Plan::Json(200, json!("from crm")));
+    verbatim.plan("crm_find", Plan::Json(200, json!("from verbatim")));
+    let gateway = GatewayBuilder::new()
+        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:test:use")
+        .backend("any", &verbatim.url())
+        .env("CORTEX_BACKEND_ANY_NAMES", "verbatim")
+        .backend("crm", &crm.url())
+        .start()
+        .await;
+    gateway.ready().await;
+    let client = &gateway.client;
+    let names = client.legacy("tools/list", json!({})).await.tool_names();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names[0].starts_with("any_crm_find_"), "{names:?}");
+    assert_eq!(names[1..], ["crm_find", "find"]);
+    let told = client.call("crm_find", json!({})).await.tool_text().0;
+    assert_eq!(told, "from crm");
+    let told = client.call(&names[0], json!({})).await.tool_text().0;
+    assert_eq!(told, "from verbatim");
+    let left_out = of(&status(&gateway).await, "any")["leftOut"].to_string();
+    assert!(left_out.contains("whoami"), "{left_out}");
+}
+
+#[tokio::test]
 async fn a_call_tells_sooner_than_the_clock_that_a_backend_has_gone_or_come_back() {
     let address = free().await;
     let backend = FakeBackend::start_at(address, json!([FakeBackend::tool("act")])).await;

@@ -34,6 +34,34 @@ pub enum NameStyle {
     Verbatim,
 }
 
+impl NameStyle {
+    pub(super) fn read(vars: &mut Vars<'_>, variable: &str) -> Self {
+        let options = [("prefixed", Self::Prefixed), ("verbatim", Self::Verbatim)];
+        vars.choice(variable, &options, Self::Prefixed)
+    }
+}
+
+/// Without a prefix nothing keeps the names of two backends apart.
+pub(super) fn check_names(vars: &mut Vars<'_>, backends: &[BackendConfig]) {
+    let mut verbatim = backends
+        .iter()
+        .filter(|backend| backend.names == NameStyle::Verbatim);
+    if let (Some(first), Some(second)) = (verbatim.next(), verbatim.next()) {
+        let kind = match second.token {
+            TokenMode::Passthrough => "BACKEND",
+            TokenMode::None => "MCP",
+        };
+        vars.wrong(
+            &format!("CORTEX_{kind}_{}_NAMES", second.id.variable_part()),
+            Some("verbatim"),
+            &format!(
+                "only one backend may keep its own names, and `{}` does",
+                first.id
+            ),
+        );
+    }
+}
+
 /// Which tokens a backend is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenMode {
@@ -127,13 +155,14 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
             "expected `passthrough`, the only one this version knows",
         );
     }
+    let names = NameStyle::read(vars, &variable("NAMES"));
     Some(BackendConfig {
         id,
         url,
         settings: serde_json::json!({ "path": path }).to_string(),
         timeout_ms,
         adapter,
-        names: NameStyle::Prefixed,
+        names,
         token: TokenMode::Passthrough,
     })
 }

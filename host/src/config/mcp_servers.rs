@@ -34,17 +34,6 @@ pub(super) fn read(
         }
         servers.extend(one(vars, id, insecure));
     }
-    let mut verbatim = servers.iter().filter(|s| s.names == NameStyle::Verbatim);
-    if let (Some(first), Some(second)) = (verbatim.next(), verbatim.next()) {
-        vars.wrong(
-            &variable(&second.id, "NAMES"),
-            Some("verbatim"),
-            &format!(
-                "only one backend may keep its own names, and `{}` does",
-                first.id
-            ),
-        );
-    }
     servers
 }
 
@@ -69,14 +58,7 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
             "expected one OAuth scope, such as `mcp:wiki:read`",
         );
     }
-    let names = vars.choice(
-        &named("NAMES"),
-        &[
-            ("prefixed", NameStyle::Prefixed),
-            ("verbatim", NameStyle::Verbatim),
-        ],
-        NameStyle::Prefixed,
-    );
+    let names = NameStyle::read(vars, &named("NAMES"));
     let timeout_ms = vars.number(&named("TIMEOUT_MS"), TIMEOUT_MS, 1..=600_000);
     for what in NOT_YET {
         if vars.text(&named(what)).is_some() {
