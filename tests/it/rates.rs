@@ -232,6 +232,12 @@ async fn headers_mirror_the_arguments_that_a_tool_says() {
             "{arguments} {headers:?}"
         );
     }
+    // A client with a short list cannot know which arguments to mirror; what it says must agree.
+    let short = ("x-cortex-context-budget", "500");
+    let reply = call(region(), &[short]).await;
+    assert_eq!(reply.tool_text().0, "ran");
+    let reply = call(region(), &[short, ("mcp-param-region", "Sued")]).await;
+    assert_eq!(reply.error().0, -32020);
     // Legacy clients know nothing of this.
     let legacy = gateway.client.call("docs_run", region()).await;
     assert_eq!(legacy.tool_text().0, "ran");

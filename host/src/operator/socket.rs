@@ -149,7 +149,11 @@ pub async fn ask(data_dir: &Path, command: Command) -> anyhow::Result<Value> {
                 return Err(Failed::NotRunning(data_dir.display().to_string()).into());
             }
             let store = Store::open(data_dir).await?;
-            Ok(run(None, &store, command).await?)
+            let outcome = run(None, &store, command).await;
+            Ok(outcome.map_err(|failed| match failed {
+                Failed::NotRunning(_) => Failed::NotRunning(data_dir.display().to_string()),
+                failed => failed,
+            })?)
         }
         Err(source) => Err(SocketError::Io { path, source }.into()),
     }

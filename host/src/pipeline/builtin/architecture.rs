@@ -60,7 +60,7 @@ pub(super) async fn text(gw: &Gateway, asker: &Asker) -> Result<String, Refusal>
     let scopes = principal.scopes.to_strings();
     let mut text = format!(
         "# {name}\n\n\
-         One MCP server in front of {backends} backends. It holds no permissions of its own: a call travels as the \
+         One MCP server in front of {backends}. It holds no permissions of its own: a call travels as the \
          user who made it, and the backend that owns the tool decides.\n\n\
          ## Who is let in\n\n\
          The MCP endpoint {endpoint} is an OAuth 2.1 protected resource. Access tokens come from the authorization \
@@ -72,7 +72,10 @@ pub(super) async fn text(gw: &Gateway, asker: &Asker) -> Result<String, Refusal>
          A tool's name begins with the id of its backend.\n\n\
          | backend | state | tools you may see |\n| --- | --- | --- |\n",
         name = plain(&gw.config.identity.name),
-        backends = snapshot.backends.len(),
+        backends = match snapshot.backends.len() {
+            1 => "one backend".to_owned(),
+            n => format!("{n} backends"),
+        },
         endpoint = gw.config.canonical_uri,
         subject = plain(principal.subject.as_str()),
         scopes = if scopes.is_empty() {
