@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::audit;
 use crate::catalog::{Catalog, Source};
 use crate::config::Config;
-use crate::oauth::ResourceServer;
+use crate::oauth::{ResourceServer, Technical};
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
@@ -64,6 +64,7 @@ pub async fn serve(
         .oauth
         .as_ref()
         .map(|oauth| ResourceServer::new(oauth, client.clone()));
+    let technical = Technical::new(&config.technical, client.clone());
     let runtime = Runtime::new(&config.plugins, &config.data_dir.join("compiled"), client)?;
     let dir = &config.plugins.dir;
     let plugins = Plugins::load(&runtime, dir).await.with_context(|| {
@@ -83,6 +84,7 @@ pub async fn serve(
         origins: Origins::new(&config),
         limits: Limits::new(config.rate_limit_per_minute),
         catalog: Catalog::new(routes.keys()),
+        technical,
         oauth,
         sealer,
         waiting: Waiting::default(),
@@ -190,7 +192,7 @@ fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHan
         let every = Duration::from_secs(gateway.config.refresh_seconds);
         gateway
             .catalog
-            .keep_fresh(source, gateway.config.technical_token.clone(), every)
+            .keep_fresh(source, gateway.technical.clone(), every)
             .await;
     })
 }

@@ -22,8 +22,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Notify, watch};
 
 use crate::mcp::param_header::ParamHeader;
+use crate::oauth::Technical;
 use crate::plugin::{Adapter, Backend, Item};
-use crate::types::{BackendId, Secret};
+use crate::types::BackendId;
 pub use forms::Forms;
 use naming::Naming;
 use search::Words;
@@ -322,7 +323,7 @@ impl Catalog {
     }
 
     /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down.
-    pub async fn keep_fresh(&self, source: Source, technical: Option<Secret>, every: Duration) {
+    pub async fn keep_fresh(&self, source: Source, technical: Technical, every: Duration) {
         refresh::keep_fresh(self, source, technical, every).await;
     }
 

@@ -11,6 +11,7 @@ mod oauth;
 mod plugins;
 mod stdio;
 mod streams;
+mod technical;
 mod urls;
 mod vars;
 
@@ -30,6 +31,7 @@ pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
 pub use stdio::StdioConfig;
 pub use streams::StreamConfig;
+pub use technical::{MachineConfig, TechnicalConfig};
 pub use urls::{is_loopback, is_trustworthy};
 use vars::Vars;
 pub use vars::{Problem, Problems};
@@ -87,7 +89,7 @@ pub struct Config {
     /// The dev bypass, if it is on.
     pub dev_bypass: Option<DevBypass>,
     /// Presented to backends for catalog methods.
-    pub technical_token: Option<Secret>,
+    pub technical: TechnicalConfig,
     /// Configured backends, in the order given; native MCP servers come last.
     pub backends: Vec<BackendConfig>,
     /// Seconds between two refreshes of a backend's catalog.
@@ -161,14 +163,7 @@ impl Config {
         let oauth = oauth::read(&mut vars, dev_bypass.is_none(), &resource);
         let insecure = Insecure::read(&mut vars);
         let mut backends = backends::read(&mut vars, insecure);
-        let technical_token = vars.secret("CORTEX_TECHNICAL_TOKEN");
-        if technical_token.is_none() && !backends.is_empty() {
-            vars.wrong(
-                "CORTEX_TECHNICAL_TOKEN",
-                None,
-                "required with CORTEX_BACKENDS: the token that backends accept for catalog methods",
-            );
-        }
+        let technical = technical::read(&mut vars, oauth.as_ref(), !backends.is_empty());
         backends.extend(mcp_servers::read(&mut vars, &backends, insecure));
         backends::check_names(&mut vars, &backends);
         let identity = identity::read(&mut vars, &canonical_uri);
@@ -195,7 +190,7 @@ impl Config {
                 1024..=256 * 1024 * 1024,
             ),
             dev_bypass,
-            technical_token,
+            technical,
             backends,
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
             bounds: bounds::read(&mut vars),

@@ -12,6 +12,7 @@ mod json;
 mod jwk;
 mod jwks;
 mod jwt;
+mod machine;
 mod metadata;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use jwks::{Held, Keys, Times};
 use jwt::Expected;
 
 pub use jwt::{Invalid, Verified};
+pub use machine::{NoToken, Technical};
 
 /// Longest time for which a token is not verified again.
 const LONGEST: Duration = Duration::from_secs(60 * 60);

@@ -52,7 +52,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::oauth::ResourceServer;
+use crate::oauth::{ResourceServer, Technical};
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
 use crate::store::Store;
@@ -109,6 +109,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// Verifies access tokens; none when only the dev bypass is accepted.
     pub oauth: Option<ResourceServer>,
+    /// What the gateway presents to backends for itself.
+    pub technical: Technical,
     /// What was loaded from the plugin directory.
     pub plugins: Plugins,
     /// What is there after a restart.

@@ -18,6 +18,7 @@ mod hostile;
 mod idle;
 mod lifecycle;
 mod limits;
+mod machine_identity;
 mod mcp_servers;
 mod messages;
 mod oauth;

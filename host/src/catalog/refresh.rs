@@ -9,6 +9,8 @@ use super::naming::Naming;
 use super::{
     BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
 };
+use crate::config::TokenMode;
+use crate::oauth::Technical;
 use crate::plugin::model::{CallError, Catalog as Discovered};
 use crate::types::Secret;
 
@@ -22,14 +24,14 @@ const GAP: Duration = Duration::from_secs(1);
 pub(super) async fn keep_fresh(
     catalog: &Catalog,
     source: Source,
-    technical: Option<Secret>,
+    technical: Technical,
     every: Duration,
 ) {
     let hurry = catalog.hurry.get(&source.backend.id);
     let mut failures = 0;
     let mut first = true;
     loop {
-        let result = discover(&source, technical.as_ref()).await;
+        let result = discover(&source, &technical).await;
         failures = if result.is_ok() { 0 } else { failures + 1 };
         take(catalog, &source, result);
         if std::mem::take(&mut first) {
@@ -66,17 +68,35 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Asks the backend. The error is for an operator.
-async fn discover(source: &Source, technical: Option<&Secret>) -> Result<Discovered, String> {
+async fn discover(source: &Source, technical: &Technical) -> Result<Discovered, String> {
     let adapter = source.adapter.as_ref().map_err(|name| {
         format!(
             "no adapter plugin `{name}` is loaded; hint: put `{name}.wasm` into CORTEX_PLUGIN_DIR"
         )
     })?;
-    match adapter.discover(&source.backend, technical).await {
+    // Who is shown no token waits for none.
+    let shown = source.backend.token != TokenMode::None;
+    let token = async |refused: Option<&Secret>| match shown {
+        true => technical.token(refused).await.map_err(|e| e.to_string()),
+        false => Ok(None),
+    };
+    let mut presented = token(None).await?;
+    let mut answer = adapter.discover(&source.backend, presented.as_ref()).await;
+    // A token that was fetched may have been withdrawn: another one is tried once.
+    if shown && technical.renews() && matches!(&answer, Ok(Err(error)) if is_refusal(error)) {
+        presented = token(presented.as_ref()).await?;
+        answer = adapter.discover(&source.backend, presented.as_ref()).await;
+    }
+    match answer {
         Ok(Ok(discovered)) => Ok(discovered),
         Ok(Err(error)) => Err(in_words(error)),
         Err(fault) => Err(format!("{fault}; hint: {}", fault.cause.hint())),
     }
+}
+
+/// Whether the backend did not accept the token.
+fn is_refusal(error: &CallError) -> bool {
+    matches!(error, CallError::Failed(failure) if failure.code == "backend_auth")
 }
 
 fn in_words(error: CallError) -> String {

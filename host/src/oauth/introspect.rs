@@ -183,7 +183,7 @@ impl Introspection {
 }
 
 /// Client credentials, each form-encoded first (RFC 6749 §2.3.1).
-fn basic(id: &str, secret: &Secret) -> Option<HeaderValue> {
+pub(super) fn basic(id: &str, secret: &Secret) -> Option<HeaderValue> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = Secret::new(format!("{}:{}", encoded(id), encoded(secret.reveal())));
     let text = Secret::new(format!("Basic {}", STANDARD.encode(pair.reveal())));

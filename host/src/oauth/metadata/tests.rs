@@ -109,7 +109,7 @@ async fn keys_are_not_taken_from_anywhere() {
         server.answer(OAUTH, Answer::Json(200, document));
         let refused = discover(&client(), &url).await;
         assert!(
-            matches!(refused, Err(DiscoveryError::NoKeys { .. })),
+            matches!(refused, Err(DiscoveryError::NotNamed { .. })),
             "{refused:?}"
         );
     }
