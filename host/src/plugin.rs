@@ -17,6 +17,7 @@ mod limits;
 mod loader;
 mod patience;
 mod policy;
+mod settings;
 mod stdio;
 mod v0_1;
 mod warm;

@@ -10,6 +10,7 @@ wit_bindgen::generate!({
 
         world every-kind {
             import cortex:gateway/log@0.1.0;
+            import cortex:gateway/settings@0.1.0;
             import cortex:gateway/http@0.1.0;
             import cortex:gateway/progress@0.1.0;
             import cortex:gateway/client-log@0.1.0;

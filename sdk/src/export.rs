@@ -175,7 +175,7 @@ macro_rules! export_backend {
 /// # use cortex_plugin_sdk::prelude::*;
 /// # struct Nobody;
 /// # impl Policy for Nobody {
-/// #     fn reads() -> &'static [Reads] { &[] }
+/// #     fn reads() -> Vec<Reads> { vec![] }
 /// #     fn authorize(_: &Principal, _: &Item, _: Option<&str>) -> Result<Decision, PolicyError> {
 /// #         Ok(Decision::Deny("closed".into()))
 /// #     }

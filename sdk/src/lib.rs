@@ -46,6 +46,7 @@ pub mod policy;
 pub mod prelude;
 pub mod progress;
 pub mod schema;
+pub mod settings;
 pub mod sse;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

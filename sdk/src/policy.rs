@@ -44,8 +44,9 @@ pub trait Policy {
     }
 
     /// What [`filter`](Self::filter) and [`authorize`](Self::authorize) look at besides the item.
-    /// Leaving something out makes the gateway answer from a cache where it must not.
-    fn reads() -> &'static [Reads];
+    /// Leaving something out makes the gateway answer from a cache where it must not. What it is may
+    /// depend on the [settings](crate::settings).
+    fn reads() -> Vec<Reads>;
 
     /// May the caller use this item now? `arguments` is a JSON object, for policies that
     /// [read](Self::reads) them. An error denies.
@@ -89,8 +90,8 @@ mod tests {
     struct Picky;
 
     impl Policy for Picky {
-        fn reads() -> &'static [Reads] {
-            &[Reads::Scopes, Reads::Arguments]
+        fn reads() -> Vec<Reads> {
+            vec![Reads::Scopes, Reads::Arguments]
         }
 
         fn authorize(

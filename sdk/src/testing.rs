@@ -31,6 +31,7 @@ thread_local! {
     static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
     static REQUESTS: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
     static CLOSED: Cell<usize> = const { Cell::new(0) };
+    static SETTINGS: RefCell<String> = RefCell::new("{}".to_owned());
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
     static PROGRESS: RefCell<Vec<Progress>> = const { RefCell::new(Vec::new()) };
     static CLIENT_LOG: RefCell<Vec<ClientMessage>> = const { RefCell::new(Vec::new()) };
@@ -56,6 +57,15 @@ pub struct ClientMessage {
     pub logger: Option<String>,
     /// JSON.
     pub data: String,
+}
+
+/// Sets what [`settings`](crate::settings) reads on this thread: a JSON object.
+pub fn set_settings(settings: impl Into<String>) {
+    SETTINGS.set(settings.into());
+}
+
+pub(crate) fn settings() -> String {
+    SETTINGS.with_borrow(Clone::clone)
 }
 
 /// The backend `docs` at `http://docs.test`, without settings, with a limit of 1000 ms.

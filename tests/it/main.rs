@@ -26,6 +26,7 @@ mod oauth_flows;
 mod pages;
 mod peers;
 mod plugins;
+mod policies;
 mod prompts;
 mod rates;
 mod rounds;

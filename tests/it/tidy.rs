@@ -66,6 +66,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
             "std::fs",
             &[
                 "host/src/plugin/loader.rs",
+                "host/src/plugin/settings.rs",
                 "host/src/seal/key_file.rs",
                 "host/src/stdio/oauth/store.rs",
                 "host/src/store/local.rs",

@@ -40,6 +40,7 @@ pub fn component(name: &str) -> PathBuf {
         "policy-scopes",
         "audit-stdout",
         "hello-backend",
+        "policy-tiers",
         "mischief",
         "policy-trap",
         "exporter-trap",

@@ -14,6 +14,7 @@ use super::model::{
     CallError, Catalog, Completion, CompletionResult, Content, Principal as WirePrincipal,
     PromptCall, PromptOutcome, ResourceOutcome, ResourceRead, ToolCall, ToolOutcome,
 };
+use super::settings::Settings;
 use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
 use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
 use super::warm::Warm;
@@ -67,6 +68,7 @@ pub struct Adapter {
     pub name: PluginName,
     /// Its own version.
     pub version: String,
+    settings: Settings,
     pre: BackendAdapterPre<State>,
     runtime: Arc<Runtime>,
     warm: Warm<Guest<BackendAdapter>>,
@@ -115,6 +117,7 @@ impl Adapter {
         runtime: Arc<Runtime>,
         name: PluginName,
         version: String,
+        settings: Settings,
         pre: BackendAdapterPre<State>,
     ) -> Self {
         let warm = Warm::new(
@@ -124,6 +127,7 @@ impl Adapter {
         Self {
             name,
             version,
+            settings,
             pre,
             runtime,
             warm,
@@ -282,7 +286,9 @@ impl Adapter {
         };
         let slot = self.runtime.slot(SLOT_WAIT).await;
         let slot = slot.ok_or_else(|| fault(Cause::NoRoom(super::fault::millis(SLOT_WAIT))))?;
-        let mut store = self.runtime.store(self.name.clone(), false);
+        let mut store = self
+            .runtime
+            .store(self.name.clone(), self.settings.clone(), false);
         match self.pre.instantiate_async(&mut store).await {
             Ok(exports) => Ok(Guest::new(
                 store,

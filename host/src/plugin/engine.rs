@@ -14,6 +14,7 @@ use wasmtime::{
 
 use super::instance::{self, State};
 use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
+use super::settings::Settings;
 use super::v0_1;
 use crate::config::PluginConfig;
 use crate::outbound::Client;
@@ -99,9 +100,15 @@ impl Runtime {
     }
 
     /// An empty store with limits and clock. `is_exporter`: what it prints is no log.
-    pub(super) fn store(&self, plugin: PluginName, is_exporter: bool) -> Store<State> {
+    pub(super) fn store(
+        &self,
+        plugin: PluginName,
+        settings: Settings,
+        is_exporter: bool,
+    ) -> Store<State> {
         let output = is_exporter.then_some(self.config.exporter_output);
-        let mut store = Store::new(&self.engine, State::new(plugin, &self.limits, output));
+        let state = State::new(plugin, settings, &self.limits, output);
+        let mut store = Store::new(&self.engine, state);
         instance::arm(&mut store);
         store
     }
@@ -148,6 +155,10 @@ fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     v0_1::adapter::cortex::gateway::log::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    v0_1::adapter::cortex::gateway::settings::add_to_linker::<_, HasSelf<State>>(
         &mut linker,
         |state| state,
     )?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault, millis};
 use super::instance::{Guest, State, cause_of};
+use super::settings::Settings;
 use super::v0_1::exporter::exports::cortex::gateway::exporter::ExportError;
 use super::v0_1::exporter::{AuditExporter, AuditExporterPre};
 use crate::types::PluginName;
@@ -21,6 +22,7 @@ pub struct Exporter {
     pub name: PluginName,
     /// Its own version.
     pub version: String,
+    settings: Settings,
     pre: AuditExporterPre<State>,
     runtime: Arc<Runtime>,
 }
@@ -30,11 +32,13 @@ impl Exporter {
         runtime: Arc<Runtime>,
         name: PluginName,
         version: String,
+        settings: Settings,
         pre: AuditExporterPre<State>,
     ) -> Self {
         Self {
             name,
             version,
+            settings,
             pre,
             runtime,
         }
@@ -56,7 +60,9 @@ impl Exporter {
             .slot(WALL)
             .await
             .ok_or_else(|| fault(Cause::NoRoom(millis(WALL))))?;
-        let mut store = self.runtime.store(self.name.clone(), true);
+        let mut store = self
+            .runtime
+            .store(self.name.clone(), self.settings.clone(), true);
         let exports = match self.pre.instantiate_async(&mut store).await {
             Ok(exports) => exports,
             Err(error) => return Err(fault(cause_of(&error, store.data(), &self.runtime.limits))),

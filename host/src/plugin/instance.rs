@@ -15,8 +15,9 @@ use super::guest_log::LogSink;
 use super::incoming::OpenResponses;
 use super::limits::{Limits, Memory};
 use super::patience::Patience;
+use super::settings::Settings;
 use super::stdio::{Destination, Lines};
-use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, types};
+use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, settings, types};
 use crate::config::ExporterOutput;
 use crate::types::{PluginName, RequestId};
 
@@ -44,6 +45,7 @@ pub(super) struct State {
     ticks_left: u64,
     out_of_ticks: bool,
     log: LogSink,
+    settings: Settings,
     /// What the call in flight may reach; nothing outside adapter calls.
     pub(super) egress: Option<Egress>,
     /// Responses that the call in flight is reading.
@@ -57,7 +59,12 @@ pub(super) struct State {
 impl State {
     /// A state for a new instance of `plugin`. `output`: where its standard
     /// output goes, if not into the log.
-    pub(super) fn new(plugin: PluginName, limits: &Limits, output: Option<ExporterOutput>) -> Self {
+    pub(super) fn new(
+        plugin: PluginName,
+        settings: Settings,
+        limits: &Limits,
+        output: Option<ExporterOutput>,
+    ) -> Self {
         let log = LogSink::new(plugin);
         let stdout = output.map_or_else(|| Destination::Log(log.clone()), Destination::Own);
         let wasi = WasiCtx::builder()
@@ -75,6 +82,7 @@ impl State {
             ticks_left: limits.compute_ticks(),
             out_of_ticks: false,
             log,
+            settings,
             egress: None,
             incoming: OpenResponses::default(),
             patience: Arc::new(Patience::new()),
@@ -109,6 +117,12 @@ impl WasiView for State {
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) {
         self.log.write(level, &message);
+    }
+}
+
+impl settings::Host for State {
+    fn get(&mut self) -> String {
+        self.settings.text().to_owned()
     }
 }
 

@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::instance::{Guest, State, cause_of};
 use super::model::Description;
 use super::policy::Policy;
+use super::settings::{BadSettings, Settings};
 use super::v0_1::adapter::BackendAdapterPre;
 use super::v0_1::exporter::AuditExporterPre;
 use super::v0_1::policy::ScopePolicyPre;
@@ -101,6 +102,9 @@ pub enum Refusal {
     /// Its description is not usable.
     #[error("it describes itself wrongly: {0}")]
     BadName(#[from] InvalidName),
+    /// Its settings cannot be used.
+    #[error(transparent)]
+    BadSettings(#[from] BadSettings),
     /// Another file has this name already.
     #[error("the name `{name}` is taken by `{by}`; hint: remove one of the two files")]
     NameTaken {
@@ -194,6 +198,7 @@ impl Plugins {
             |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
         let pre = linker.instantiate_pre(&component).map_err(does_not_fit)?;
         let description = describe(runtime, kind, &pre, shown).await?;
+        let settings = Settings::load(file, description.settings_schema.as_deref())?;
         let name: PluginName = description.name.parse()?;
         let version: String = description.version.chars().take(64).collect();
         if let Some(by) = self.files.get(&name) {
@@ -206,13 +211,13 @@ impl Plugins {
         match kind {
             Kind::BackendAdapter => {
                 let pre = BackendAdapterPre::new(pre).map_err(does_not_fit)?;
-                let adapter = Adapter::new(host, name.clone(), version.clone(), pre);
+                let adapter = Adapter::new(host, name.clone(), version.clone(), settings, pre);
                 self.adapters.insert(name.clone(), Arc::new(adapter));
             }
             Kind::ScopePolicy => {
                 let pre = ScopePolicyPre::new(pre).map_err(does_not_fit)?;
                 self.policies.push(Arc::new(
-                    Policy::new(host, name.clone(), version.clone(), pre).await?,
+                    Policy::new(host, name.clone(), version.clone(), settings, pre).await?,
                 ));
             }
             Kind::AuditExporter => {
@@ -221,6 +226,7 @@ impl Plugins {
                     host,
                     name.clone(),
                     version.clone(),
+                    settings,
                     pre,
                 )));
             }
@@ -326,7 +332,7 @@ async fn describe(
         .slot(DESCRIBE_WALL)
         .await
         .ok_or_else(|| fault(no_room))?;
-    let mut store = runtime.store(name.clone(), false);
+    let mut store = runtime.store(name.clone(), Settings::none(), false);
     let limits = Arc::clone(&runtime.limits);
 
     macro_rules! introduce {

@@ -7,6 +7,7 @@ use super::adapter::to_wire;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault, millis};
 use super::instance::{Guest, State, cause_of};
+use super::settings::Settings;
 use super::v0_1::policy::exports::cortex::gateway::policy::{
     Decision as WireDecision, PolicyError,
 };
@@ -37,6 +38,7 @@ pub struct Policy {
     pub version: String,
     /// What it looks at besides the item.
     reads: Vec<String>,
+    settings: Settings,
     pre: ScopePolicyPre<State>,
     runtime: Arc<Runtime>,
 }
@@ -50,11 +52,13 @@ impl Policy {
         runtime: Arc<Runtime>,
         name: PluginName,
         version: String,
+        settings: Settings,
         pre: ScopePolicyPre<State>,
     ) -> Result<Self, Fault> {
         let mut policy = Self {
             name,
             version,
+            settings,
             reads: Vec::new(),
             pre,
             runtime,
@@ -169,7 +173,9 @@ impl Policy {
             .slot(WALL)
             .await
             .ok_or_else(|| fault(Cause::NoRoom(millis(WALL))))?;
-        let mut store = self.runtime.store(self.name.clone(), false);
+        let mut store = self
+            .runtime
+            .store(self.name.clone(), self.settings.clone(), false);
         match self.pre.instantiate_async(&mut store).await {
             Ok(exports) => Ok(Guest::new(
                 store,

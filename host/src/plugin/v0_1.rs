@@ -25,6 +25,7 @@ pub(super) mod policy {
         with: {
             "cortex:gateway/types": super::adapter::cortex::gateway::types,
             "cortex:gateway/log": super::adapter::cortex::gateway::log,
+            "cortex:gateway/settings": super::adapter::cortex::gateway::settings,
         },
     });
 }
@@ -38,6 +39,7 @@ pub(super) mod exporter {
         with: {
             "cortex:gateway/types": super::adapter::cortex::gateway::types,
             "cortex:gateway/log": super::adapter::cortex::gateway::log,
+            "cortex:gateway/settings": super::adapter::cortex::gateway::settings,
         },
     });
 }

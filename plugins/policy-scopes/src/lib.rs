@@ -8,8 +8,8 @@ use cortex_plugin_sdk::prelude::*;
 struct Scopes;
 
 impl Policy for Scopes {
-    fn reads() -> &'static [Reads] {
-        &[Reads::Scopes]
+    fn reads() -> Vec<Reads> {
+        vec![Reads::Scopes]
     }
 
     fn authorize(

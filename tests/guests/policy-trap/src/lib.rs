@@ -5,8 +5,8 @@ use cortex_plugin_sdk::prelude::*;
 struct Trap;
 
 impl Policy for Trap {
-    fn reads() -> &'static [Reads] {
-        &[Reads::Scopes]
+    fn reads() -> Vec<Reads> {
+        vec![Reads::Scopes]
     }
 
     fn authorize(_: &Principal, item: &Item, _: Option<&str>) -> Result<Decision, PolicyError> {

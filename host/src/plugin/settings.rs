@@ -1,0 +1,277 @@
+//! The settings of a plugin: the table `[settings]` of `<name>.toml` beside the component, checked
+//! against the schema that the component describes.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+/// Largest file.
+const MAX_FILE: u64 = 256 * 1024;
+/// Most mistakes that are told at once.
+const MAX_TOLD: usize = 5;
+/// Longest text of one mistake, in characters.
+const MAX_TEXT: usize = 200;
+
+/// Why settings cannot be used. Each says what to do.
+#[derive(Debug, Error)]
+pub enum BadSettings {
+    /// The file cannot be read.
+    #[error("`{file}` cannot be read: {why}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+    },
+    /// It is not TOML.
+    #[error("`{file}` is not TOML: {why}")]
+    NotToml {
+        /// The file.
+        file: String,
+        /// Where, and what is wrong.
+        why: String,
+    },
+    /// It has a table or key that means nothing.
+    #[error(
+        "`{file}` has `{key}` at its top, which means nothing; hint: settings belong below `[settings]`"
+    )]
+    UnknownKey {
+        /// The file.
+        file: String,
+        /// The key.
+        key: String,
+    },
+    /// It grants something.
+    #[error("`{file}` has `[grants]`, which this version does not act on; hint: remove it")]
+    NoGrants {
+        /// The file.
+        file: String,
+    },
+    /// The plugin has no settings.
+    #[error("`{file}` has settings, and the plugin understands none; hint: remove them")]
+    NotWanted {
+        /// The file.
+        file: String,
+    },
+    /// The plugin's own schema cannot be used.
+    #[error("it describes its settings wrongly: {0}; hint: report it to the plugin's author")]
+    BadSchema(String),
+    /// They do not fit the plugin's schema.
+    #[error("its settings do not fit: {mistakes}; hint: mend `{file}`")]
+    DoNotFit {
+        /// The file.
+        file: String,
+        /// Each with its key.
+        mistakes: String,
+    },
+}
+
+/// Settings that fit.
+#[derive(Clone, Debug)]
+pub(super) struct Settings(Arc<str>);
+
+impl Settings {
+    /// None: what a plugin is described with.
+    pub(super) fn none() -> Self {
+        Self("{}".into())
+    }
+
+    /// A JSON object.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads the settings of a component. `schema`: what it says of them.
+    pub(super) fn load(component: &Path, schema: Option<&str>) -> Result<Self, BadSettings> {
+        let file = component.with_extension("toml");
+        let settings = read(&file)?;
+        check(&settings, schema, &shown(&file))?;
+        Ok(Self(Value::Object(settings).to_string().into()))
+    }
+}
+
+fn shown(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn read(file: &PathBuf) -> Result<Map<String, Value>, BadSettings> {
+    let unreadable = |why: String| BadSettings::Unreadable {
+        file: shown(file),
+        why,
+    };
+    match std::fs::metadata(file) {
+        Ok(about) if about.len() > MAX_FILE => {
+            return Err(unreadable(format!("it is larger than {MAX_FILE} bytes")));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Map::new()),
+        Err(error) => return Err(unreadable(error.to_string())),
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+    parse(&text, &shown(file))
+}
+
+fn parse(text: &str, file: &str) -> Result<Map<String, Value>, BadSettings> {
+    let mut table: toml::Table =
+        text.parse()
+            .map_err(|error: toml::de::Error| BadSettings::NotToml {
+                file: file.to_owned(),
+                why: error.to_string().trim_end().replace('\n', " "),
+            })?;
+    let settings = table.remove("settings");
+    if table.contains_key("grants") {
+        return Err(BadSettings::NoGrants {
+            file: file.to_owned(),
+        });
+    }
+    if let Some(key) = table.keys().next() {
+        return Err(BadSettings::UnknownKey {
+            file: file.to_owned(),
+            key: key.clone(),
+        });
+    }
+    match settings.map(to_json) {
+        None => Ok(Map::new()),
+        Some(Value::Object(settings)) => Ok(settings),
+        Some(_) => Err(BadSettings::UnknownKey {
+            file: file.to_owned(),
+            key: "settings = …".to_owned(),
+        }),
+    }
+}
+
+/// TOML as JSON. Dates and times become texts.
+fn to_json(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => json!(number),
+        toml::Value::Boolean(flag) => flag.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(values) => values.into_iter().map(to_json).collect(),
+        toml::Value::Table(table) => {
+            let members = table.into_iter();
+            Value::Object(members.map(|(k, v)| (k, to_json(v))).collect())
+        }
+    }
+}
+
+fn check(
+    settings: &Map<String, Value>,
+    schema: Option<&str>,
+    file: &str,
+) -> Result<(), BadSettings> {
+    let Some(schema) = schema else {
+        if settings.is_empty() {
+            return Ok(());
+        }
+        return Err(BadSettings::NotWanted {
+            file: file.to_owned(),
+        });
+    };
+    let bad = |why: String| BadSettings::BadSchema(why.chars().take(MAX_TEXT).collect());
+    let schema: Value = serde_json::from_str(schema).map_err(|error| bad(error.to_string()))?;
+    let validator = jsonschema::validator_for(&schema).map_err(|error| bad(error.to_string()))?;
+    let settings = Value::Object(settings.clone());
+    let mistakes: Vec<String> = validator
+        .iter_errors(&settings)
+        .take(MAX_TOLD)
+        .map(|error| {
+            let path = error.instance_path().to_string().replace('/', ".");
+            let text: String = error.to_string().chars().take(MAX_TEXT).collect();
+            format!("`settings{path}`: {}", text.escape_debug())
+        })
+        .collect();
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    Err(BadSettings::DoNotFit {
+        file: file.to_owned(),
+        mistakes: mistakes.join("; "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"{
+        "type": "object",
+        "properties": {
+            "greeting": { "type": "string" },
+            "hours": { "type": "object", "properties": { "from": { "type": "integer", "maximum": 24 } } }
+        },
+        "required": ["greeting"],
+        "additionalProperties": false
+    }"#;
+
+    fn load(text: Option<&str>, schema: Option<&str>) -> Result<String, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let component = dir.path().join("hello.wasm");
+        if let Some(text) = text {
+            std::fs::write(dir.path().join("hello.toml"), text).expect("written");
+        }
+        let settings = Settings::load(&component, schema);
+        settings
+            .map(|settings| settings.text().to_owned())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_are_read_and_fit() {
+        let text = "[settings]\ngreeting = \"hi\"\n[settings.hours]\nfrom = 8\n";
+        let told = load(Some(text), Some(SCHEMA));
+        assert_eq!(
+            told.as_deref(),
+            Ok(r#"{"greeting":"hi","hours":{"from":8}}"#)
+        );
+        assert_eq!(load(None, None).as_deref(), Ok("{}"));
+        assert_eq!(load(Some(""), None).as_deref(), Ok("{}"));
+        let day = load(Some("[settings]\nday = 2026-11-23"), Some("{}"));
+        assert_eq!(day.as_deref(), Ok(r#"{"day":"2026-11-23"}"#));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_key() {
+        for (text, schema, told) in [
+            (None, Some(SCHEMA), "greeting"),
+            (
+                Some("[settings]\ngreeting = 1"),
+                Some(SCHEMA),
+                "`settings.greeting`",
+            ),
+            (
+                Some("[settings]\ngreeting = \"x\"\nhours = { from = 25 }"),
+                Some(SCHEMA),
+                "`settings.hours.from`",
+            ),
+            (
+                Some("[settings]\ngreeting = \"x\"\nother = 1"),
+                Some(SCHEMA),
+                "other",
+            ),
+            (Some("[settings]\nx = 1"), None, "understands none"),
+            (
+                Some("greeting = 1"),
+                Some(SCHEMA),
+                "belong below `[settings]`",
+            ),
+            (
+                Some("settings = 1"),
+                Some(SCHEMA),
+                "belong below `[settings]`",
+            ),
+            (Some("[grants]\nhttp = []"), Some("{}"), "`[grants]`"),
+            (Some("[settings"), Some(SCHEMA), "not TOML"),
+            (Some(""), Some("{"), "wrongly"),
+            (Some(""), Some(r#"{"type":"nonsense"}"#), "wrongly"),
+        ] {
+            let error = load(text, schema).expect_err(told);
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}
