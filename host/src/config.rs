@@ -11,6 +11,7 @@ mod oauth;
 mod plugins;
 mod stdio;
 mod streams;
+mod tickets;
 mod urls;
 mod vars;
 
@@ -30,6 +31,7 @@ pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
 pub use stdio::StdioConfig;
 pub use streams::StreamConfig;
+pub use tickets::{TicketConfig, WebhookUrl};
 pub use urls::{is_loopback, is_trustworthy};
 use vars::Vars;
 pub use vars::{Problem, Problems};
@@ -91,6 +93,8 @@ pub struct Config {
     pub bounds: BoundsConfig,
     /// Bounds of notification streams.
     pub streams: StreamConfig,
+    /// Where tickets go.
+    pub tickets: TicketConfig,
     /// Where components are found and what they may use.
     pub plugins: PluginConfig,
     /// Where the gateway keeps its files.
@@ -107,8 +111,6 @@ pub struct Config {
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
 const NOT_YET: &[&str] = &[
-    "CORTEX_TICKET_BACKENDS",
-    "CORTEX_TICKET_WEBHOOK_URL",
     "CORTEX_TOOL_INTEGRITY_MODE",
     "CORTEX_TOOL_BASELINE_FILE",
     "CORTEX_ADMIN_SECRET",
@@ -166,6 +168,7 @@ impl Config {
         }
         backends.extend(mcp_servers::read(&mut vars, &backends, insecure));
         let identity = identity::read(&mut vars, &canonical_uri);
+        let tickets = tickets::read(&mut vars, &backends);
         let config = Self {
             listen,
             mode,
@@ -192,6 +195,7 @@ impl Config {
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
             bounds: bounds::read(&mut vars),
             streams: streams::read(&mut vars),
+            tickets,
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
             state_keys: state_keys(&mut vars),
