@@ -3,6 +3,9 @@
 //!
 //! Each answers with one JSON object, as text for the model and as `structuredContent`.
 
+mod list_tickets;
+mod report_ticket;
+mod ticket_backend;
 mod whoami;
 
 use std::sync::LazyLock;
@@ -19,6 +22,10 @@ use super::{Gateway, Refusal};
 pub(super) enum Builtin {
     /// Who the caller is, here and at each backend.
     Whoami,
+    /// What the caller could not do here.
+    ReportMissingCapability,
+    /// What became of it.
+    ListTickets,
 }
 
 /// A call of one of them.
@@ -59,12 +66,18 @@ struct About {
 
 impl Builtin {
     /// All of them.
-    pub(super) const ALL: [Self; 1] = [Self::Whoami];
+    pub(super) const ALL: [Self; 3] = [
+        Self::Whoami,
+        Self::ReportMissingCapability,
+        Self::ListTickets,
+    ];
 
     /// The name that callers use.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Whoami => "whoami",
+            Self::ReportMissingCapability => "report_missing_capability",
+            Self::ListTickets => "list_cortex_tickets",
         }
     }
 
@@ -76,6 +89,8 @@ impl Builtin {
     fn about(self) -> About {
         match self {
             Self::Whoami => whoami::about(),
+            Self::ReportMissingCapability => report_ticket::about(),
+            Self::ListTickets => list_tickets::about(),
         }
     }
 
@@ -119,6 +134,8 @@ pub(super) async fn run(
     };
     let told = match builtin {
         Builtin::Whoami => whoami::run(&call).await,
+        Builtin::ReportMissingCapability => report_ticket::run(&call).await,
+        Builtin::ListTickets => list_tickets::run(&call).await,
     };
     match told {
         Ok(value) => answer::told(gw, asker.version, &value),
