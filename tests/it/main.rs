@@ -30,5 +30,6 @@ mod scopes;
 mod sessions;
 mod stdio;
 mod streams;
+mod tickets;
 mod tidy;
 mod watches;
