@@ -281,7 +281,7 @@ impl Book {
         })
     }
 
-    /// One ticket, whoever's it is.
+    /// One ticket, of whomever.
     ///
     /// # Errors
     /// [`TicketError::Unknown`], [`TicketError::Store`].

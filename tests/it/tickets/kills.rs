@@ -32,6 +32,7 @@ async fn report(client: &Client, token: &str, wanted: &str) -> Option<Value> {
         ("content-type", "application/json"),
         ("accept", "application/json, text/event-stream"),
         ("authorization", &bearer),
+        ("mcp-protocol-version", "2025-11-25"),
     ];
     let sent = client.send(Method::POST, "/mcp", &headers, body.to_string());
     let result = sent.await.ok()?.result();
