@@ -24,6 +24,7 @@ use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
 use crate::store::Store;
 use crate::streams::Hub;
+use crate::ticket::Notifier;
 
 /// Requests that are served at one time; more are told to come back.
 const MAX_REQUESTS: usize = 2_048;
@@ -65,6 +66,8 @@ pub async fn serve(
         .as_ref()
         .map(|oauth| ResourceServer::new(oauth, client.clone()));
     let technical = Technical::new(&config.technical, client.clone());
+    let webhook = config.tickets.webhook.clone();
+    let notifier = webhook.map(|url| Notifier::new(url, client.clone()));
     let runtime = Runtime::new(&config.plugins, &config.data_dir.join("compiled"), client)?;
     let dir = &config.plugins.dir;
     let plugins = Plugins::load(&runtime, dir).await.with_context(|| {
@@ -100,6 +103,7 @@ pub async fn serve(
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         store: store.clone(),
+        notifier,
         plugins,
         routes,
         config,

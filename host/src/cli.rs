@@ -1,6 +1,8 @@
 //! The command line.
 
 mod status;
+mod terminal;
+mod tickets;
 
 use std::path::PathBuf;
 
@@ -28,6 +30,9 @@ enum Command {
     Stdio(stdio::Options),
     /// Tell how a running gateway's backends are, and what of them is left out and why.
     Status(Asking),
+    /// What agents reported that they could not do, and your answers. See docs/operators.md.
+    #[command(subcommand)]
+    Tickets(tickets::Command),
 }
 
 /// Whom an operator's command is for, and how the answer is written.
@@ -71,6 +76,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Serve => serve(),
         Command::Stdio(options) => speak_stdio(options),
         Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
+        Command::Tickets(command) => tickets::run(command),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod mcp;
 pub mod outbound;
 pub mod seal;
 pub mod store;
+pub mod ticket;
 
 pub mod oauth;
 

@@ -6,6 +6,7 @@
 
 mod socket;
 mod status;
+mod tickets;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::pipeline::Gateway;
 use crate::store::{Store, StoreError};
 
 pub use socket::{SocketError, ask, listen};
+pub use tickets::Tickets;
 
 /// A command, as it travels to a running gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub use socket::{SocketError, ask, listen};
 pub enum Command {
     /// How the backends are, and what of them is left out and why.
     Status,
+    /// What agents reported.
+    Tickets(Tickets),
 }
 
 /// Why a command was not carried out.
@@ -49,10 +53,9 @@ pub async fn run(
     store: &Store,
     command: Command,
 ) -> Result<Value, Failed> {
-    // The concerns that need nothing but the store take it from here.
-    let _ = store;
     match command {
         Command::Status => status::status(running(gateway)?),
+        Command::Tickets(asked) => tickets::run(store, asked).await,
     }
 }
 

@@ -57,6 +57,7 @@ use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
 use crate::store::Store;
 use crate::streams::Hub;
+use crate::ticket::Notifier;
 use crate::types::{BackendId, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
 use session::InSession;
@@ -115,6 +116,8 @@ pub struct Gateway {
     pub plugins: Plugins,
     /// What is there after a restart.
     pub store: Store,
+    /// Tells somebody of new blocking tickets.
+    pub notifier: Option<Notifier>,
     /// Backends by id.
     pub routes: BTreeMap<BackendId, Route>,
     /// Tools of all backends.

@@ -34,5 +34,6 @@ mod scopes;
 mod sessions;
 mod stdio;
 mod streams;
+mod tickets;
 mod tidy;
 mod watches;

@@ -94,7 +94,13 @@ impl Reply {
 }
 
 /// Tools of the gateway itself that every list has.
-pub const GATEWAY_TOOLS: [&str; 3] = ["list_cortex_resources", "read_cortex_resource", "whoami"];
+pub const GATEWAY_TOOLS: [&str; 5] = [
+    "list_cortex_resources",
+    "list_cortex_tickets",
+    "read_cortex_resource",
+    "report_missing_capability",
+    "whoami",
+];
 
 /// Speaks to one gateway, in both eras.
 #[derive(Clone)]

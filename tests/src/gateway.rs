@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -158,8 +158,15 @@ impl GatewayBuilder {
             child,
             stdout,
             stderr,
-            dir: self.dir,
+            builder: self,
         }
+    }
+
+    /// Runs an operator's command on the data directory.
+    pub async fn operate(&self, arguments: &[&str]) -> Output {
+        let running = self.command().args(arguments).output();
+        let output = tokio::time::timeout(PATIENCE, running).await;
+        output.expect("it ends").expect("it runs")
     }
 
     /// Runs one that is not expected to start; returns its exit code and what it wrote to
@@ -186,13 +193,33 @@ pub struct Gateway {
     child: Child,
     stdout: Lines,
     stderr: Lines,
-    dir: TempDir,
+    builder: GatewayBuilder,
 }
 
 impl Gateway {
     /// Its directory.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        self.builder.dir.path()
+    }
+
+    /// Runs an operator's command on its data directory.
+    pub async fn operate(&self, arguments: &[&str]) -> Output {
+        self.builder.operate(arguments).await
+    }
+
+    /// Ends it as a power cut would, and returns what it can be started with again: the same
+    /// directory, the same variables.
+    pub async fn kill(mut self) -> GatewayBuilder {
+        self.child.start_kill().expect("killed");
+        self.ended().await;
+        self.builder
+    }
+
+    /// Ends it as an operator would, and returns what it can be started with again.
+    pub async fn stop(mut self) -> GatewayBuilder {
+        self.signal("TERM").await;
+        self.ended().await;
+        self.builder
     }
 
     /// Everything on its standard error so far.

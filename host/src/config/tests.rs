@@ -288,6 +288,56 @@ fn without_an_issuer_the_rest_of_it_is_noted() {
 }
 
 #[test]
+fn tickets_go_to_backends_that_are_there_and_to_a_hook_that_is_not_shown() {
+    let with = |keepers, hook| {
+        read(&[
+            DEV,
+            ("CORTEX_TECHNICAL_TOKEN", "t"),
+            ("CORTEX_BACKENDS", "docs,ghost"),
+            ("CORTEX_BACKEND_DOCS_URL", "https://docs.example.com"),
+            ("CORTEX_TICKET_BACKENDS", keepers),
+            ("CORTEX_TICKET_WEBHOOK_URL", hook),
+        ])
+    };
+    let hook = "https://hooks.example.com/s3cret?key=s3cret";
+    let config = with("docs, docs", hook).expect("usable");
+    let keepers: Vec<_> = config
+        .tickets
+        .backends
+        .iter()
+        .map(|id| id.as_str())
+        .collect();
+    assert_eq!(keepers, ["docs"]);
+    let url = config.tickets.webhook.as_ref().expect("a hook");
+    assert_eq!(url.reveal(), hook);
+    assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+    for (keepers, hook, wrong) in [
+        ("ghost", hook, "CORTEX_TICKET_BACKENDS"),
+        (
+            "",
+            "http://hooks.example.com/s3cret",
+            "CORTEX_TICKET_WEBHOOK_URL",
+        ),
+        (
+            "",
+            "https://user:s3cret@hooks.example.com",
+            "CORTEX_TICKET_WEBHOOK_URL",
+        ),
+        (
+            "",
+            "https://hooks.example.com#s3cret",
+            "CORTEX_TICKET_WEBHOOK_URL",
+        ),
+        ("", "s3cret", "CORTEX_TICKET_WEBHOOK_URL"),
+    ] {
+        let problems = with(keepers, hook).expect_err("unusable");
+        let named: Vec<_> = problems.0.iter().map(|p| p.variable.as_str()).collect();
+        assert_eq!(named, [wrong], "{keepers} {hook}");
+        assert!(!problems.to_string().contains("s3cret"), "{problems}");
+    }
+}
+
+#[test]
 fn what_is_not_served_yet_is_said() {
     let config = read(&[DEV, ("CORTEX_TOOL_INTEGRITY_MODE", "block")]).expect("usable");
     assert_eq!(

@@ -5,7 +5,10 @@
 
 pub(super) mod architecture;
 mod find_tools;
+mod list_tickets;
+mod report_ticket;
 mod resources;
+mod ticket_backend;
 mod whoami;
 
 use std::sync::LazyLock;
@@ -28,6 +31,10 @@ pub(super) enum Builtin {
     ReadResource,
     /// Who the caller is, here and at each backend.
     Whoami,
+    /// What the caller could not do here.
+    ReportMissingCapability,
+    /// What became of it.
+    ListTickets,
 }
 
 /// A call of one of them.
@@ -68,10 +75,12 @@ struct About {
 
 impl Builtin {
     /// All of them.
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::FindTools,
         Self::ListResources,
+        Self::ListTickets,
         Self::ReadResource,
+        Self::ReportMissingCapability,
         Self::Whoami,
     ];
 
@@ -82,6 +91,8 @@ impl Builtin {
             Self::ListResources => "list_cortex_resources",
             Self::ReadResource => "read_cortex_resource",
             Self::Whoami => "whoami",
+            Self::ReportMissingCapability => "report_missing_capability",
+            Self::ListTickets => "list_cortex_tickets",
         }
     }
 
@@ -96,6 +107,8 @@ impl Builtin {
             Self::ListResources => resources::about_list(),
             Self::ReadResource => resources::about_read(),
             Self::Whoami => whoami::about(),
+            Self::ReportMissingCapability => report_ticket::about(),
+            Self::ListTickets => list_tickets::about(),
         }
     }
 
@@ -142,6 +155,8 @@ pub(super) async fn run(
         Builtin::ListResources => resources::list(&call).await,
         Builtin::ReadResource => resources::read(&call).await,
         Builtin::Whoami => whoami::run(&call).await,
+        Builtin::ReportMissingCapability => report_ticket::run(&call).await,
+        Builtin::ListTickets => list_tickets::run(&call).await,
     };
     match told {
         Ok(value) => answer::told(gw, asker.version, &value),

@@ -251,6 +251,49 @@ impl Adapter {
         as_caller!(self, user, Notices::default(), "whoami", call_whoami())
     }
 
+    /// Hands a ticket, a JSON object, to a backend that keeps its own.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn report_ticket(
+        &self,
+        user: OnBehalf<'_>,
+        ticket: String,
+    ) -> Result<Result<String, CallError>, Fault> {
+        let notices = Notices::default();
+        let result = as_caller!(
+            self,
+            user,
+            notices,
+            "report-ticket",
+            call_report_ticket(&ticket)
+        )?;
+        self.check_size("report-ticket", result.as_ref().map_or(0, String::len))?;
+        Ok(result)
+    }
+
+    /// Asks for the caller's tickets in a backend that keeps its own. `query` is a JSON object,
+    /// the answer should be a JSON array.
+    ///
+    /// # Errors
+    /// [`Fault`] when the plugin failed; the inner error when the call did not end well.
+    pub async fn list_tickets(
+        &self,
+        user: OnBehalf<'_>,
+        query: String,
+    ) -> Result<Result<String, CallError>, Fault> {
+        let notices = Notices::default();
+        let result = as_caller!(
+            self,
+            user,
+            notices,
+            "list-tickets",
+            call_list_tickets(&query)
+        )?;
+        self.check_size("list-tickets", result.as_ref().map_or(0, String::len))?;
+        Ok(result)
+    }
+
     /// An instance for a call of this caller: a kept one where the mode allows, else a fresh one.
     async fn guest_for(
         &self,

@@ -12,7 +12,7 @@
 //! | `others`   | prompts and resource templates, which a backend may leave out      |
 //! | `members`  | members of JSON objects, read strictly                             |
 //!
-//! Tickets and snapshots are not spoken yet.
+//! Snapshots are not spoken yet.
 
 mod answer;
 mod catalog;
@@ -125,6 +125,16 @@ impl Backend for HttpBackend {
             let message = format!("Backend {}: whoami did not answer an object", target.id);
             Err(CallError::failed(code::ERROR, message))
         }
+    }
+
+    fn report_ticket(target: &Target, caller: &Principal, ticket: &str) -> Result<Json, CallError> {
+        // What the answer must hold is looked at by the gateway, which tells it on.
+        ask(target, caller, "report_missing_capability", ticket)
+    }
+
+    fn list_tickets(target: &Target, caller: &Principal, query: &str) -> Result<Json, CallError> {
+        let answered = ask(target, caller, "list_tickets", query)?;
+        array(target, "list_tickets", &answered, "tickets")
     }
 }
 

@@ -129,6 +129,49 @@ mod requests {
     }
 
     #[test]
+    fn tickets_go_out_as_the_caller() {
+        let served = testing::serve(|request| {
+            Ok(response(
+                200,
+                if body(request).contains("list_tickets") {
+                    r#"{"tickets": [{"n":1.0}]}"#
+                } else {
+                    r#"{"ticketId":"7"}"#
+                },
+            ))
+        });
+        let ann = caller(&["a"]);
+        let kept = HttpBackend::report_ticket(&target(), &ann, r#"{"severity":"blocking"}"#);
+        assert_eq!(kept.as_deref(), Ok(r#"{"ticketId":"7"}"#));
+        let listed = HttpBackend::list_tickets(&target(), &ann, r#"{"limit":20}"#);
+        assert_eq!(listed.as_deref(), Ok(r#"[{"n":1.0}]"#));
+        let requests = served.requests();
+        let asked: Vec<_> = requests.iter().map(body).collect();
+        assert_eq!(
+            asked,
+            [
+                r#"{"method":"report_missing_capability","params":{"severity":"blocking"}}"#,
+                r#"{"method":"list_tickets","params":{"limit":20}}"#,
+            ]
+        );
+        for request in &requests {
+            assert_eq!(request.credential, Credential::Caller);
+            assert_eq!(headers(request).len(), 6);
+        }
+    }
+
+    #[test]
+    fn a_list_of_tickets_without_tickets_is_told() {
+        for answered in ["[]", "{}", r#"{"tickets":{}}"#] {
+            let _served = testing::serve(move |_| Ok(response(200, answered)));
+            let listed = HttpBackend::list_tickets(&target(), &caller(&[]), "{}");
+            let said = listed.map_err(failure).expect_err("refused").message;
+            let expected = "Backend docs: list_tickets answered without a `tickets` array";
+            assert_eq!(said, expected, "{answered}");
+        }
+    }
+
+    #[test]
     fn the_path_is_a_setting() {
         let check = |settings: &str, expected: Option<&str>| {
             let served = testing::serve(|_| Ok(response(200, "{}")));
