@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::audit;
 use crate::catalog::{Catalog, Source};
 use crate::config::Config;
+use crate::integrity::Integrity;
 use crate::oauth::{ResourceServer, Technical};
 use crate::operator;
 use crate::outbound::Client;
@@ -80,13 +81,15 @@ pub async fn serve(
     say_what_is_missing(&plugins);
 
     let routes = routes(&config, &plugins);
+    let integrity = Arc::new(Integrity::open(&config.integrity, &store).await);
     let (queue, delivery) = audit::start(plugins.exporters.clone(), config.streams.max)
         .context("cannot start the audit delivery")?;
     let gateway = Arc::new(Gateway {
         hosts: Hosts::new(&config),
         origins: Origins::new(&config),
         limits: Limits::new(config.rate_limit_per_minute),
-        catalog: Catalog::new(routes.keys()),
+        catalog: Catalog::new(routes.keys(), Arc::clone(&integrity)),
+        integrity,
         technical,
         oauth,
         sealer,

@@ -21,6 +21,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Notify, watch};
 
+use crate::integrity::Integrity;
 use crate::mcp::param_header::ParamHeader;
 use crate::oauth::Technical;
 use crate::plugin::{Adapter, Backend, Item};
@@ -56,6 +57,8 @@ pub struct Entry {
     pub structured: bool,
     /// Arguments of a tool that travel as headers, too.
     pub headers: Vec<ParamHeader>,
+    /// Why a tool that is known must not be called or listed; for the model to read.
+    pub withheld: Option<&'static str>,
     forms: OnceLock<Forms>,
     words: OnceLock<Words>,
 }
@@ -69,6 +72,7 @@ impl Entry {
             item,
             structured: false,
             headers: Vec::new(),
+            withheld: None,
             forms: OnceLock::new(),
             words: OnceLock::new(),
         }
@@ -277,11 +281,15 @@ pub struct Catalog {
     backends: usize,
     /// Told when a backend had better be asked at once.
     hurry: BTreeMap<BackendId, Notify>,
+    integrity: Arc<Integrity>,
 }
 
 impl Catalog {
     /// An empty catalog of these backends.
-    pub fn new<'a>(backends: impl IntoIterator<Item = &'a BackendId>) -> Self {
+    pub fn new<'a>(
+        backends: impl IntoIterator<Item = &'a BackendId>,
+        integrity: Arc<Integrity>,
+    ) -> Self {
         let parts: BTreeMap<_, _> = backends
             .into_iter()
             .map(|id| (id.clone(), Part::unknown()))
@@ -292,6 +300,7 @@ impl Catalog {
             backends: parts.len(),
             hurry: parts.keys().map(|id| (id.clone(), Notify::new())).collect(),
             parts: Mutex::new(parts),
+            integrity,
             asked: watch::Sender::new(0),
             generation: watch::Sender::new(0),
         }
@@ -331,9 +340,14 @@ impl Catalog {
     /// for its catalog at once.
     pub fn reached(&self, id: &BackendId, reached: bool) {
         let up = self.current.load().backends.get(id) == Some(&Health::Up);
-        if up != reached
-            && let Some(hurry) = self.hurry.get(id)
-        {
+        if up != reached {
+            self.ask_again(id);
+        }
+    }
+
+    /// Has a backend asked for its catalog at once.
+    pub fn ask_again(&self, id: &BackendId) {
+        if let Some(hurry) = self.hurry.get(id) {
             hurry.notify_one();
         }
     }
@@ -444,7 +458,7 @@ fn listing(
             continue;
         }
         all.by_name.insert(entry.name.clone(), Arc::clone(entry));
-        if listed {
+        if listed && entry.withheld.is_none() {
             all.listed.push(Arc::clone(entry));
         }
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod baseline;
 mod status;
 mod terminal;
 mod tickets;
@@ -33,6 +34,10 @@ enum Command {
     /// What agents reported that they could not do, and your answers. See docs/operators.md.
     #[command(subcommand)]
     Tickets(tickets::Command),
+    /// Tool definitions that changed since they were approved, and files of approvals. See
+    /// docs/operators.md.
+    #[command(subcommand)]
+    Baseline(baseline::Command),
 }
 
 /// Whom an operator's command is for, and how the answer is written.
@@ -53,16 +58,26 @@ impl Asking {
         command: operator::Command,
         in_words: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<()> {
+        let answer = self.answer(command)?;
+        self.show(&answer, in_words);
+        Ok(())
+    }
+
+    /// Has a command carried out, by the running gateway if there is one.
+    fn answer(&self, command: operator::Command) -> anyhow::Result<Value> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let answer = runtime.block_on(operator::ask(&self.data_dir, command))?;
+        runtime.block_on(operator::ask(&self.data_dir, command))
+    }
+
+    /// Writes an answer.
+    fn show(&self, answer: &Value, in_words: impl FnOnce(&Value) -> String) {
         if self.json {
-            println!("{answer:#}");
+            println!("{}", terminal::plain_json(&format!("{answer:#}")));
         } else {
-            print!("{}", in_words(&answer));
+            print!("{}", in_words(answer));
         }
-        Ok(())
     }
 }
 
@@ -77,6 +92,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Stdio(options) => speak_stdio(options),
         Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
         Command::Tickets(command) => tickets::run(command),
+        Command::Baseline(command) => baseline::run(command),
     }
 }
 

@@ -6,6 +6,7 @@
 mod backends;
 mod bounds;
 mod identity;
+mod integrity;
 mod mcp_servers;
 mod oauth;
 mod plugins;
@@ -28,6 +29,7 @@ use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use bounds::BoundsConfig;
 pub use identity::IdentityConfig;
+pub use integrity::{IntegrityConfig, IntegrityMode};
 pub use oauth::{IntrospectionConfig, OAuthConfig};
 pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
 pub use stdio::StdioConfig;
@@ -86,6 +88,10 @@ pub struct Config {
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// Tokens that `tools/list` may take when a client says nothing else.
     pub context_budget: Option<u32>,
+    /// How tool definitions are watched.
+    pub integrity: IntegrityConfig,
+    /// Lets operators in over HTTP, when set.
+    pub admin_secret: Option<Secret>,
     /// Largest accepted request body, in bytes.
     pub max_body_bytes: usize,
     /// The dev bypass, if it is on.
@@ -118,9 +124,6 @@ pub struct Config {
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
 const NOT_YET: &[&str] = &[
-    "CORTEX_TOOL_INTEGRITY_MODE",
-    "CORTEX_TOOL_BASELINE_FILE",
-    "CORTEX_ADMIN_SECRET",
     "CORTEX_VAULT_KEY",
     "CORTEX_DATABASE_URL",
     "CORTEX_REDIS_URL",
@@ -187,6 +190,8 @@ impl Config {
             )),
             context_budget: vars
                 .optional_number("CORTEX_CONTEXT_BUDGET", MIN_CONTEXT_BUDGET..=u32::MAX),
+            integrity: integrity::read(&mut vars),
+            admin_secret: admin_secret(&mut vars),
             max_body_bytes: vars.number(
                 "CORTEX_MAX_BODY_BYTES",
                 1024 * 1024,
@@ -214,6 +219,21 @@ impl Config {
         }
         vars.finish().map(|notes| Self { notes, ..config })
     }
+}
+
+/// Shortest admin secret, in bytes.
+const MIN_ADMIN_SECRET: usize = 16;
+
+fn admin_secret(vars: &mut Vars<'_>) -> Option<Secret> {
+    let secret = vars.secret("CORTEX_ADMIN_SECRET")?;
+    if secret.reveal().len() < MIN_ADMIN_SECRET {
+        vars.wrong(
+            "CORTEX_ADMIN_SECRET",
+            None,
+            "expected 16 characters or more, such as `openssl rand -hex 32` gives",
+        );
+    }
+    Some(secret)
 }
 
 fn listen(vars: &mut Vars<'_>) -> SocketAddr {

@@ -15,6 +15,8 @@ pub mod oauth;
 
 pub mod plugin;
 
+pub mod integrity;
+
 pub mod audit;
 pub mod catalog;
 pub mod streams;

@@ -4,6 +4,7 @@
 //! store. When none is running, the command line opens the store itself. Either way the same code
 //! answers: [`run`].
 
+mod baseline;
 mod socket;
 mod status;
 mod tickets;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use crate::pipeline::Gateway;
 use crate::store::{Store, StoreError};
 
+pub use baseline::Definitions;
 pub use socket::{SocketError, ask, listen};
 pub use tickets::Tickets;
 
@@ -26,6 +28,8 @@ pub enum Command {
     Status,
     /// What agents reported.
     Tickets(Tickets),
+    /// Tool definitions that changed.
+    Definitions(Definitions),
 }
 
 /// Why a command was not carried out.
@@ -56,6 +60,7 @@ pub async fn run(
     match command {
         Command::Status => status::status(running(gateway)?),
         Command::Tickets(asked) => tickets::run(store, asked).await,
+        Command::Definitions(asked) => baseline::run(running(gateway)?, asked).await,
     }
 }
 

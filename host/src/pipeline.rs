@@ -52,6 +52,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::integrity::{Integrity, IntegrityError};
 use crate::oauth::{ResourceServer, Technical};
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
@@ -64,6 +65,7 @@ use session::InSession;
 
 pub use answer::Answer;
 pub use audit::Record;
+pub use body::read as whole_body;
 pub use host::Hosts;
 pub use in_flight::InFlight;
 pub use legacy::{end_session, open_stream};
@@ -122,6 +124,8 @@ pub struct Gateway {
     pub routes: BTreeMap<BackendId, Route>,
     /// Tools of all backends.
     pub catalog: Catalog,
+    /// Whether they are still what was approved.
+    pub integrity: Arc<Integrity>,
     /// Seals what clients keep for the gateway.
     pub sealer: Sealer,
     /// Legacy sessions that are over before their time.
@@ -205,6 +209,25 @@ impl Running {
             }
         }
     }
+}
+
+/// Approves changed tool definitions and has the backends asked again, so that the tools are back at
+/// once. Returns what was approved, as `<backend>/<tool>`; `None` approves all.
+///
+/// # Errors
+/// [`IntegrityError`]; then nothing is approved.
+pub async fn approve(
+    gw: &Gateway,
+    names: Option<&[String]>,
+) -> Result<Vec<String>, IntegrityError> {
+    let approved = gw.integrity.approve(names).await?;
+    for (backend, _) in &approved {
+        gw.catalog.ask_again(backend);
+    }
+    let approved = approved.iter();
+    Ok(approved
+        .map(|(backend, tool)| format!("{backend}/{tool}"))
+        .collect())
 }
 
 /// Serves one `POST /mcp`. Whatever happens leaves one audit record.

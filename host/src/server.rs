@@ -1,5 +1,6 @@
 //! HTTP: the listener, the routes, and how outcomes become responses.
 
+mod admin;
 mod challenge;
 mod connection;
 mod descriptors;

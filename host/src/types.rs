@@ -5,6 +5,7 @@ mod network;
 mod principal;
 mod scope;
 mod secret;
+pub mod signing;
 
 pub use id::{BackendId, InvalidName, PluginName, RequestId, SessionId};
 pub use network::{Network, NotANetwork};

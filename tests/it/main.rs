@@ -16,6 +16,7 @@ mod eras;
 mod federation;
 mod hostile;
 mod idle;
+mod integrity;
 mod lifecycle;
 mod limits;
 mod machine_identity;

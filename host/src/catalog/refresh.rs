@@ -10,6 +10,7 @@ use super::{
     BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
 };
 use crate::config::TokenMode;
+use crate::integrity::Verdict;
 use crate::oauth::Technical;
 use crate::plugin::model::{CallError, Catalog as Discovered};
 use crate::types::Secret;
@@ -32,6 +33,16 @@ pub(super) async fn keep_fresh(
     let mut first = true;
     loop {
         let result = discover(&source, &technical).await;
+        let result = match result {
+            Ok(found) => {
+                let reviewed = catalog
+                    .integrity
+                    .review(&source.backend.id, &found.tools)
+                    .await;
+                Ok((found, reviewed))
+            }
+            Err(why) => Err(why),
+        };
         failures = if result.is_ok() { 0 } else { failures + 1 };
         take(catalog, &source, result);
         if std::mem::take(&mut first) {
@@ -112,12 +123,13 @@ fn in_words(error: CallError) -> String {
 }
 
 /// Turns what was found into the new part, and tells the operator what changed.
-fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) {
+fn take(catalog: &Catalog, source: &Source, result: Result<(Discovered, Vec<Verdict>), String>) {
     let id = &source.backend.id;
     let before = catalog.part(id);
     match result {
-        Ok(discovered) => {
-            let (mut offer, notes) = offer(&catalog.naming(&source.backend), discovered);
+        Ok((discovered, verdicts)) => {
+            let naming = catalog.naming(&source.backend);
+            let (mut offer, notes) = offer(&naming, discovered, verdicts);
             // What is the same stays the same, with all that was worked out of it.
             if same(&before.offer, &offer) {
                 offer = before.offer.clone();
@@ -147,14 +159,14 @@ fn take(catalog: &Catalog, source: &Source, result: Result<Discovered, String>) 
 }
 
 /// What a backend offers, as callers will see it, and what is left out and why.
-fn offer(naming: &Naming, discovered: Discovered) -> (Offer, Vec<String>) {
+fn offer(naming: &Naming, discovered: Discovered, verdicts: Vec<Verdict>) -> (Offer, Vec<String>) {
     let mut notes: Vec<String> = discovered
         .skipped
         .into_iter()
         .map(|s| format!("{} is left out: {}", s.item, s.reason))
         .collect();
     let mut offer = Offer::default();
-    for tool in discovered.tools {
+    for (tool, verdict) in discovered.tools.into_iter().zip(verdicts) {
         let what = format!("tool `{}`", tool.name);
         if BUILTIN_NAMES.contains(&tool.name.as_str()) {
             notes.push(format!(
@@ -162,9 +174,24 @@ fn offer(naming: &Naming, discovered: Discovered) -> (Offer, Vec<String>) {
             ));
             continue;
         }
-        offer
-            .tools
-            .extend(kept(&mut notes, what, definition::build(naming, tool)));
+        let withheld = match verdict {
+            Verdict::Serve => None,
+            Verdict::Quarantined(fields) => {
+                let fields = fields.join(", ");
+                notes.push(format!(
+                    "{what} is quarantined: its definition changed since approval ({fields})"
+                ));
+                Some(QUARANTINED)
+            }
+            Verdict::Withheld => {
+                notes.push(format!(
+                    "{what} is withheld: its definition is not approved"
+                ));
+                Some(WITHHELD)
+            }
+        };
+        let built = definition::build(naming, tool).map(|entry| Entry { withheld, ..entry });
+        offer.tools.extend(kept(&mut notes, what, built));
     }
     for prompt in discovered.prompts {
         let what = format!("prompt `{}`", prompt.name);
@@ -238,11 +265,18 @@ fn same(a: &Offer, b: &Offer) -> bool {
         && alike(&templates(a), &templates(b))
 }
 
+/// What the caller of a tool is told that is not what was approved.
+const QUARANTINED: &str = "Tool quarantined: definition changed since approval";
+/// What the caller of a tool is told of which nothing was approved.
+const WITHHELD: &str = "Tool withheld: its definition is not approved";
+
 /// Whether two lists look the same to everybody.
 pub(super) fn alike(a: &[Arc<Entry>], b: &[Arc<Entry>]) -> bool {
     let alike = |(a, b): (&Arc<Entry>, &Arc<Entry>)| {
         Arc::ptr_eq(a, b)
-            || (a.definition.get() == b.definition.get() && a.item.scopes == b.item.scopes)
+            || (a.definition.get() == b.definition.get()
+                && a.item.scopes == b.item.scopes
+                && a.withheld == b.withheld)
     };
     a.len() == b.len() && a.iter().zip(b).all(alike)
 }

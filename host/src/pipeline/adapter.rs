@@ -45,6 +45,9 @@ pub(super) async fn run(
             return outcome::failed(gw, intent, "backend_unavailable", why);
         }
     };
+    if let Some(why) = intent.entry.withheld {
+        return outcome::failed(gw, intent, "tool_quarantined", why.to_owned());
+    }
     let mut continuation = presented(gw, intent)?;
     for _ in 0..MAX_ROUNDS {
         let result = one(route, adapter, intent, continuation, &reporter).await;

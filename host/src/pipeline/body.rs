@@ -18,7 +18,10 @@ pub(super) async fn peek(config: &Config, body: Incoming) -> Bytes {
 }
 
 /// Reads a body up to the configured size, within the configured time.
-pub(super) async fn read(config: &Config, body: Incoming) -> Result<Bytes, Refusal> {
+///
+/// # Errors
+/// [`Refusal`] when it is too large, too slow or broken.
+pub async fn read(config: &Config, body: Incoming) -> Result<Bytes, Refusal> {
     bounded(config, body, config.max_body_bytes).await
 }
 

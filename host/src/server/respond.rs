@@ -337,6 +337,34 @@ pub(super) fn health(ok: bool, detail: &Value) -> Reply {
     )
 }
 
+/// What an operator asked for.
+pub(super) fn admin(value: &Value) -> Reply {
+    json_body(StatusCode::OK, value)
+}
+
+/// Whoever asks is no operator.
+pub(super) fn admin_refused() -> Reply {
+    json_body(StatusCode::FORBIDDEN, &json!({ "error": "forbidden" }))
+}
+
+/// An operator's request that makes no sense; says what is expected.
+pub(super) fn admin_wrong(what: &str) -> Reply {
+    json_body(StatusCode::BAD_REQUEST, &json!({ "error": what }))
+}
+
+/// An operator's request that cannot be carried out.
+pub(super) fn admin_failed(why: &str) -> Reply {
+    json_body(StatusCode::CONFLICT, &json!({ "error": why }))
+}
+
+/// Metrics, as Prometheus reads them.
+pub(super) fn metrics(text: String) -> Reply {
+    let mut reply = with_body(StatusCode::OK, text.into());
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply
+}
+
 /// A document that may be kept for this many seconds, by anybody.
 pub(super) fn public_document(value: &Value, max_age: u32) -> Reply {
     let mut reply = json_body(StatusCode::OK, value);

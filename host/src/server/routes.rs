@@ -10,6 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::json;
 
+use super::admin;
 use super::pages;
 use super::respond::{self, Reply};
 use crate::catalog::Health;
@@ -34,6 +35,10 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         ("/healthz", &Method::GET) => respond::health(true, &json!({ "status": "alive" })),
         ("/readyz", &Method::GET) => ready(gw),
         ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
+        ("/api/admin/tool-integrity" | "/metrics", _) => match gw.hosts.check(&arrival.head) {
+            Ok(()) => admin::answer(gw, arrival).await,
+            Err(refusal) => respond::plainly_refused(&refusal),
+        },
         (path, _) => match gw.hosts.check(&arrival.head) {
             Ok(()) => pages::answer(gw, &method, path).unwrap_or_else(respond::not_found),
             Err(refusal) => respond::plainly_refused(&refusal),

@@ -1,0 +1,355 @@
+//! Are the tools of a backend still what was approved?
+//!
+//! What is seen first is approved. A tool whose definition changes later is served and told of
+//! (`warn`), or withheld until an operator approves the change (`block`): a description is read by
+//! models, so whoever changes it can change what they do. Approvals are on disk before a tool
+//! counts as approved. Knows nothing of how tools are listed or called.
+
+mod baseline;
+mod definition;
+mod file;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::Mutex;
+use tracing::{error, info, warn};
+
+use crate::config::{IntegrityConfig, IntegrityMode};
+use crate::plugin::model::Tool;
+use crate::store::{Store, StoreError};
+use crate::types::BackendId;
+
+pub use baseline::{Baseline, Known};
+pub use definition::Definition;
+pub use file::{BadFile, read as read_file, write as write_file};
+
+use baseline::Keeper;
+
+/// Why approvals cannot be used or changed.
+#[derive(Debug, Error)]
+pub enum IntegrityError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file failed.
+    #[error(transparent)]
+    File(#[from] BadFile),
+    /// There is only a public key.
+    #[error(
+        "this gateway can verify approvals, not make them; hint: approve where CORTEX_BASELINE_PRIVATE_KEY is, or sign the file with `cortex-gateway baseline sign`"
+    )]
+    VerifyOnly,
+    /// What is there cannot be read.
+    #[error("approvals cannot be read, so none is made: {0}")]
+    Broken(String),
+    /// A name that nothing waits under.
+    #[error(
+        "no changed tool is called `{0}`; hint: `cortex-gateway baseline diff` tells which there are"
+    )]
+    Unknown(String),
+}
+
+/// What becomes of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is served.
+    Serve,
+    /// It is withheld, because of these members.
+    Quarantined(Vec<String>),
+    /// It is withheld, because nothing can be approved or compared.
+    Withheld,
+}
+
+/// The approvals of a gateway.
+pub struct Integrity {
+    mode: IntegrityMode,
+    state: Mutex<State>,
+}
+
+struct State {
+    keeper: Keeper,
+    baseline: Baseline,
+    /// Why what is kept cannot be used; then nothing is approved and nothing written.
+    broken: Option<String>,
+    /// Tools of which only the order of members changed.
+    reordered: BTreeSet<(BackendId, String)>,
+    /// What was said already of tools that cannot be approved.
+    said: BTreeSet<(BackendId, String, String)>,
+}
+
+impl Integrity {
+    /// Reads what was approved before. What cannot be read is told and left as it is.
+    pub async fn open(config: &IntegrityConfig, store: &Store) -> Self {
+        let keeper = Keeper::new(config, store);
+        let (baseline, broken) = match keeper.load().await {
+            Ok(baseline) => (baseline, None),
+            Err(why) => {
+                let consequence = match config.mode {
+                    IntegrityMode::Block => "all tools of backends are withheld",
+                    IntegrityMode::Warn => "no change of a tool is noticed",
+                };
+                error!(
+                    "approved tool definitions cannot be read: {why}; {consequence}; nothing is overwritten"
+                );
+                (Baseline::default(), Some(why.to_string()))
+            }
+        };
+        Self {
+            mode: config.mode,
+            state: Mutex::new(State {
+                keeper,
+                baseline,
+                broken,
+                reordered: BTreeSet::new(),
+                said: BTreeSet::new(),
+            }),
+        }
+    }
+
+    /// Compares what a backend offers with what was approved: one verdict for each tool.
+    pub async fn review(&self, backend: &BackendId, tools: &[Tool]) -> Vec<Verdict> {
+        let mut state = self.state.lock().await;
+        if state.broken.is_some() {
+            let verdict = match self.mode {
+                IntegrityMode::Block => Verdict::Withheld,
+                IntegrityMode::Warn => Verdict::Serve,
+            };
+            return vec![verdict; tools.len()];
+        }
+        let now = now();
+        let mut changed: BTreeMap<String, Known> = BTreeMap::new();
+        let mut verdicts = Vec::with_capacity(tools.len());
+        for tool in tools {
+            let definition = Definition::of(tool);
+            let known = state.baseline.get(backend, &tool.name).cloned();
+            let place = (backend.clone(), tool.name.clone());
+            let approved = known.as_ref().and_then(|known| known.approved.clone());
+            let (verdict, next) = match approved.zip(known.clone()) {
+                None => self.unknown(&mut state, &place, known, definition, &now),
+                Some((approved, mut known))
+                    if approved.definition.content() == definition.content() =>
+                {
+                    let ordered = approved.definition.order() == definition.order();
+                    let reverted = known.pending.take().is_some();
+                    if ordered {
+                        state.reordered.remove(&place);
+                    } else if state.reordered.insert(place.clone()) {
+                        info!(backend.id = %backend, tool.name = tool.name, "only the order of members changed in its definition");
+                    }
+                    if reverted {
+                        info!(backend.id = %backend, tool.name = tool.name, "its definition is again what was approved");
+                    }
+                    (Verdict::Serve, reverted.then_some(known))
+                }
+                Some((approved, mut known)) => {
+                    let fields = approved.definition.differences(&definition);
+                    let news = known
+                        .pending
+                        .as_ref()
+                        .is_none_or(|pending| pending.definition.content() != definition.content());
+                    if news {
+                        self.tell(backend, &tool.name, &fields);
+                    }
+                    let verdict = match self.mode {
+                        IntegrityMode::Warn => Verdict::Serve,
+                        IntegrityMode::Block => Verdict::Quarantined(fields),
+                    };
+                    known.pending = Some(baseline::Seen::new(definition, &now));
+                    (verdict, news.then_some(known))
+                }
+            };
+            verdicts.push(verdict);
+            if let Some(next) = next {
+                changed.insert(tool.name.clone(), next);
+            }
+        }
+        if !changed.is_empty() {
+            self.keep(&mut state, backend, changed, tools, &mut verdicts)
+                .await;
+        }
+        verdicts
+    }
+
+    /// A tool of which nothing was approved yet.
+    fn unknown(
+        &self,
+        state: &mut State,
+        place: &(BackendId, String),
+        known: Option<Known>,
+        definition: Definition,
+        now: &str,
+    ) -> (Verdict, Option<Known>) {
+        let seen = baseline::Seen::new(definition, now);
+        if state.keeper.can_approve() {
+            let known = Known {
+                approved: Some(seen),
+                pending: None,
+            };
+            return (Verdict::Serve, Some(known));
+        }
+        let content = seen.definition.content().to_owned();
+        if state
+            .said
+            .insert((place.0.clone(), place.1.clone(), content))
+        {
+            let what = match self.mode {
+                IntegrityMode::Warn => "it is served",
+                IntegrityMode::Block => "it is withheld",
+            };
+            warn!(backend.id = %place.0, tool.name = place.1, "a new tool, which this gateway cannot approve: {what}; hint: approve it where CORTEX_BASELINE_PRIVATE_KEY is");
+        }
+        let mut next = known.unwrap_or_default();
+        next.pending = Some(seen);
+        let verdict = match self.mode {
+            IntegrityMode::Warn => Verdict::Serve,
+            IntegrityMode::Block => Verdict::Withheld,
+        };
+        (verdict, Some(next))
+    }
+
+    fn tell(&self, backend: &BackendId, tool: &str, fields: &[String]) {
+        let fields = fields.join(", ");
+        let what = match self.mode {
+            IntegrityMode::Warn => "it is served all the same",
+            IntegrityMode::Block => "it is quarantined",
+        };
+        warn!(backend.id = %backend, tool.name = tool, "its definition changed since approval ({fields}): {what}; hint: `cortex-gateway baseline diff` shows the change, `baseline approve` accepts it");
+    }
+
+    /// Keeps what changed. Tools whose first approval cannot be kept are not approved.
+    async fn keep(
+        &self,
+        state: &mut State,
+        backend: &BackendId,
+        changed: BTreeMap<String, Known>,
+        tools: &[Tool],
+        verdicts: &mut [Verdict],
+    ) {
+        match state.keeper.save(&state.baseline, backend, &changed).await {
+            Ok(()) => {
+                for (tool, known) in changed {
+                    state.baseline.put(backend, tool, known);
+                }
+            }
+            Err(why) => {
+                error!(backend.id = %backend, "approvals cannot be kept: {why}");
+                if self.mode == IntegrityMode::Block {
+                    for (tool, verdict) in tools.iter().zip(verdicts) {
+                        let new = state.baseline.get(backend, &tool.name).is_none();
+                        if new && *verdict == Verdict::Serve {
+                            *verdict = Verdict::Withheld;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Approves changes by name (`docs/search`, `docs_search`); `None`: all. Returns whose they are.
+    ///
+    /// # Errors
+    /// [`IntegrityError`]; then nothing is approved.
+    pub async fn approve(
+        &self,
+        names: Option<&[String]>,
+    ) -> Result<Vec<(BackendId, String)>, IntegrityError> {
+        let mut state = self.state.lock().await;
+        if let Some(why) = &state.broken {
+            return Err(IntegrityError::Broken(why.clone()));
+        }
+        if !state.keeper.can_approve() {
+            return Err(IntegrityError::VerifyOnly);
+        }
+        let waiting: Vec<(BackendId, String)> = state.baseline.pending().collect();
+        let chosen: Vec<(BackendId, String)> = match names {
+            None => waiting,
+            Some(names) => {
+                let mut chosen = Vec::new();
+                for name in names {
+                    let called = |(backend, tool): &&(BackendId, String)| {
+                        *name == format!("{backend}/{tool}") || *name == format!("{backend}_{tool}")
+                    };
+                    let found = waiting.iter().find(called);
+                    let found = found.ok_or_else(|| IntegrityError::Unknown(name.clone()))?;
+                    chosen.push(found.clone());
+                }
+                chosen
+            }
+        };
+        let mut next = state.baseline.clone();
+        let mut by_backend: BTreeMap<BackendId, BTreeMap<String, Known>> = BTreeMap::new();
+        for (backend, tool) in &chosen {
+            let Some(mut known) = next.get(backend, tool).cloned() else {
+                continue;
+            };
+            known.approved = known.pending.take();
+            next.put(backend, tool.clone(), known.clone());
+            let of = by_backend.entry(backend.clone()).or_default();
+            of.insert(tool.clone(), known);
+        }
+        state.keeper.save_all(&state.baseline, &by_backend).await?;
+        state.baseline = next;
+        for (backend, tool) in &chosen {
+            info!(backend.id = %backend, tool.name = tool, "an operator approved its changed definition");
+        }
+        Ok(chosen)
+    }
+
+    /// What an operator is shown: the state of the baseline, and each change member by member.
+    pub async fn report(&self) -> Value {
+        let state = self.state.lock().await;
+        let quarantines = self.mode == IntegrityMode::Block;
+        let changed: Vec<Value> = state
+            .baseline
+            .changes()
+            .map(|(backend, tool, known)| {
+                let mut told = known.to_report();
+                told["backend"] = backend.as_str().into();
+                told["tool"] = tool.into();
+                told["quarantined"] = quarantines.into();
+                told
+            })
+            .collect();
+        let reordered = state.reordered.iter();
+        json!({
+            "mode": self.mode,
+            "baseline": {
+                "kept": state.keeper.kept(),
+                "state": match &state.broken { None => "good", Some(_) => "broken" },
+                "reason": state.broken,
+                "canApprove": state.broken.is_none() && state.keeper.can_approve(),
+                "approved": state.baseline.approved(),
+            },
+            "changed": changed,
+            "reordered": reordered.map(|(backend, tool)| format!("{backend}/{tool}")).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The whole baseline, for `baseline export`.
+    pub async fn export(&self) -> Result<Value, IntegrityError> {
+        let state = self.state.lock().await;
+        match &state.broken {
+            Some(why) => Err(IntegrityError::Broken(why.clone())),
+            None => Ok(file::document(&state.baseline)),
+        }
+    }
+}
+
+fn now() -> String {
+    let now = OffsetDateTime::now_utc().format(&Rfc3339);
+    now.unwrap_or_default()
+}
+
+impl Serialize for IntegrityMode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Warn => "warn",
+            Self::Block => "block",
+        })
+    }
+}

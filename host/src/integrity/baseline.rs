@@ -1,0 +1,241 @@
+//! What is known of tools, and where it is kept: in the store, or in a file of the operator's.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::definition::Definition;
+use super::{IntegrityError, file};
+use crate::config::IntegrityConfig;
+use crate::store::{Batch, Committed, Scan, Space, Store, StoreError, Table};
+use crate::types::BackendId;
+use crate::types::signing::{PrivateKey, PublicKey};
+
+/// Records in the store, by `<backend>/<tool>`.
+const TABLE: Table<Known> = Table::new(Space::Definitions, 1);
+/// Records that are read at one time.
+const PAGE: usize = 1_000;
+
+/// A definition and when it was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The definition.
+    pub definition: Definition,
+    /// When (RFC 3339).
+    at: String,
+}
+
+impl Seen {
+    pub(super) fn new(definition: Definition, at: &str) -> Self {
+        Self {
+            definition,
+            at: at.to_owned(),
+        }
+    }
+}
+
+/// What is known of one tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// What was approved.
+    pub approved: Option<Seen>,
+    /// What its backend offers instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Seen>,
+}
+
+impl Known {
+    /// The change, member by member.
+    pub(super) fn to_report(&self) -> Value {
+        let pending = self.pending.as_ref();
+        let approved = self.approved.as_ref();
+        let fields: Vec<String> = match (approved, pending) {
+            (Some(approved), Some(pending)) => approved.definition.differences(&pending.definition),
+            _ => Vec::new(),
+        };
+        let shown = |seen: Option<&Seen>, name: &str| seen.map(|seen| seen.definition.shown(name));
+        json!({
+            "approvedAt": approved.map(|seen| &seen.at),
+            "changedAt": pending.map(|seen| &seen.at),
+            "fields": fields.iter().map(|name| json!({
+                "field": name,
+                "approved": shown(approved, name),
+                "current": shown(pending, name),
+            })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What is known of all tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Baseline(BTreeMap<(BackendId, String), Known>);
+
+impl Baseline {
+    /// What is known of a tool.
+    pub fn get(&self, backend: &BackendId, tool: &str) -> Option<&Known> {
+        self.0.get(&(backend.clone(), tool.to_owned()))
+    }
+
+    /// Remembers what is known of a tool.
+    pub fn put(&mut self, backend: &BackendId, tool: String, known: Known) {
+        self.0.insert((backend.clone(), tool), known);
+    }
+
+    /// All of them, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&BackendId, &str, &Known)> {
+        self.0
+            .iter()
+            .map(|((backend, tool), known)| (backend, tool.as_str(), known))
+    }
+
+    /// Those that are not what was approved.
+    pub fn changes(&self) -> impl Iterator<Item = (&BackendId, &str, &Known)> {
+        self.iter().filter(|(.., known)| known.pending.is_some())
+    }
+
+    /// The names of those.
+    pub fn pending(&self) -> impl Iterator<Item = (BackendId, String)> {
+        self.changes()
+            .map(|(backend, tool, _)| (backend.clone(), tool.to_owned()))
+    }
+
+    /// How many are approved.
+    pub fn approved(&self) -> usize {
+        self.iter()
+            .filter(|(.., known)| known.approved.is_some())
+            .count()
+    }
+}
+
+/// Where it is kept.
+pub(super) enum Keeper {
+    Store(Store),
+    File {
+        path: PathBuf,
+        sign: Option<PrivateKey>,
+        verify: Option<PublicKey>,
+    },
+}
+
+impl Keeper {
+    pub(super) fn new(config: &IntegrityConfig, store: &Store) -> Self {
+        match &config.file {
+            None => Self::Store(store.clone()),
+            Some(path) => Self::File {
+                path: path.clone(),
+                sign: config.private_key.clone(),
+                verify: config.public_key.clone(),
+            },
+        }
+    }
+
+    /// Whether approvals can be made here.
+    pub(super) fn can_approve(&self) -> bool {
+        match self {
+            Self::Store(_) => true,
+            Self::File { sign, verify, .. } => sign.is_some() || verify.is_none(),
+        }
+    }
+
+    /// For an operator.
+    pub(super) fn kept(&self) -> String {
+        match self {
+            Self::Store(_) => "in the store".to_owned(),
+            Self::File { path, .. } => format!("in `{}`", path.display()),
+        }
+    }
+
+    pub(super) async fn load(&self) -> Result<Baseline, IntegrityError> {
+        match self {
+            Self::Store(store) => load(store).await,
+            Self::File { path, verify, .. } => {
+                let (path, verify) = (path.clone(), verify.clone());
+                let read = move || file::read(&path, verify.as_ref());
+                Ok(blocking(read).await?.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Keeps what changed of one backend; `before` is what is kept of the rest.
+    pub(super) async fn save(
+        &self,
+        before: &Baseline,
+        backend: &BackendId,
+        changed: &BTreeMap<String, Known>,
+    ) -> Result<(), IntegrityError> {
+        let all = BTreeMap::from([(backend.clone(), changed.clone())]);
+        self.save_all(before, &all).await
+    }
+
+    pub(super) async fn save_all(
+        &self,
+        before: &Baseline,
+        changed: &BTreeMap<BackendId, BTreeMap<String, Known>>,
+    ) -> Result<(), IntegrityError> {
+        match self {
+            Self::Store(store) => {
+                let mut batch = Batch::default();
+                for (backend, tools) in changed {
+                    for (tool, known) in tools {
+                        let key = format!("{backend}/{tool}");
+                        TABLE.put(&mut batch, key.as_bytes(), known)?;
+                    }
+                }
+                match store.commit(batch).await? {
+                    Committed::Yes => Ok(()),
+                    Committed::Conflict => Err(StoreError::Contended.into()),
+                }
+            }
+            // Nothing that this gateway could vouch for: it remembers, and forgets at its end.
+            Self::File { .. } if !self.can_approve() => Ok(()),
+            Self::File { path, sign, .. } => {
+                let mut next = before.clone();
+                for (backend, tools) in changed {
+                    for (tool, known) in tools {
+                        next.put(backend, tool.clone(), known.clone());
+                    }
+                }
+                let (path, sign) = (path.clone(), sign.clone());
+                blocking(move || file::write(&path, &file::document(&next), sign.as_ref())).await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, file::BadFile> + Send + 'static,
+) -> Result<T, file::BadFile> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(file::BadFile::broken(&error)),
+    }
+}
+
+async fn load(store: &Store) -> Result<Baseline, IntegrityError> {
+    let mut baseline = Baseline::default();
+    let mut after = None;
+    loop {
+        let scan = Scan {
+            after: after.take(),
+            limit: PAGE,
+            ..Scan::default()
+        };
+        let page = TABLE.scan(store, scan).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(baseline);
+        };
+        after = Some(last.clone());
+        for (key, found) in page {
+            let place = String::from_utf8(key).ok().and_then(|key| {
+                let (backend, tool) = key.split_once('/')?;
+                Some((backend.parse::<BackendId>().ok()?, tool.to_owned()))
+            });
+            if let Some((backend, tool)) = place {
+                baseline.put(&backend, tool, found.value);
+            }
+        }
+    }
+}
