@@ -10,12 +10,31 @@ use serde_json::value::RawValue;
 
 use crate::serve::{Answer, json};
 
-/// The answer to `list_tools`.
-const TOOLS: &str = r#"{"tools":[{"name":"echo","scope":"mcp:bench:read","description":"Returns its arguments.","params":{"text":"string"}}]}"#;
+/// The tool that is called.
+const ECHO: &str = r#"{"name":"echo","scope":"mcp:bench:read","description":"Returns its arguments.","params":{"text":"string"}}"#;
 
-/// One tool, `echo`. Looks at no token, no header and no path.
-#[derive(Clone, Copy)]
-pub(crate) struct Backend;
+/// `echo`, and others of ordinary size that are only listed. Looks at no token, no header and no
+/// path.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    /// The answer to `list_tools`.
+    tools: Bytes,
+}
+
+impl Backend {
+    /// With so many tools.
+    pub(crate) fn new(tools: usize) -> Self {
+        let others = (1..tools).map(|n| {
+            format!(
+                r#"{{"name":"find_report_{n:05}","scope":"mcp:bench:read","description":"Finds reports of department {n} by words in their titles. Best first, twenty at most, drafts included if wanted.","params":{{"words":"string","drafts":"boolean?","limit":"number?"}}}}"#
+            )
+        });
+        let all: Vec<String> = std::iter::once(ECHO.to_owned()).chain(others).collect();
+        Self {
+            tools: format!(r#"{{"tools":[{}]}}"#, all.join(",")).into(),
+        }
+    }
+}
 
 /// One call in the contract's wire format.
 #[derive(Deserialize)]
@@ -33,16 +52,16 @@ impl Answer for Backend {
         let Ok(body) = request.into_body().collect().await else {
             return json(StatusCode::BAD_REQUEST, r#"{"error":"the body broke off"}"#);
         };
-        answer(&body.to_bytes())
+        answer(&self.tools, &body.to_bytes())
     }
 }
 
-fn answer(body: &[u8]) -> Response<Full<Bytes>> {
+fn answer(tools: &Bytes, body: &[u8]) -> Response<Full<Bytes>> {
     let Ok(call) = serde_json::from_slice::<Call<'_>>(body) else {
         return json(StatusCode::BAD_REQUEST, r#"{"error":"not a call"}"#);
     };
     match &*call.method {
-        "list_tools" => json(StatusCode::OK, TOOLS),
+        "list_tools" => json(StatusCode::OK, tools.clone()),
         "echo" => {
             let params = call.params.map_or("{}", RawValue::get);
             json(StatusCode::OK, params.to_owned())
@@ -56,7 +75,7 @@ mod tests {
     use super::*;
 
     async fn check(body: &str, status: u16, expected: &str) {
-        let response = answer(body.as_bytes());
+        let response = answer(&Backend::new(1).tools, body.as_bytes());
         assert_eq!(response.status(), status, "{body}");
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(bytes, expected, "{body}");
@@ -75,7 +94,8 @@ mod tests {
 
     #[tokio::test]
     async fn has_one_tool_and_nothing_else() {
-        check(r#"{"method":"list_tools","params":{}}"#, 200, TOOLS).await;
+        let one = format!(r#"{{"tools":[{ECHO}]}}"#);
+        check(r#"{"method":"list_tools","params":{}}"#, 200, &one).await;
         check(
             r#"{"method":"list_prompts"}"#,
             404,
@@ -83,6 +103,7 @@ mod tests {
         )
         .await;
         check("[]", 400, r#"{"error":"not a call"}"#).await;
-        serde_json::from_str::<serde_json::Value>(TOOLS).unwrap();
+        let many: serde_json::Value = serde_json::from_slice(&Backend::new(100).tools).unwrap();
+        assert_eq!(many["tools"].as_array().map(Vec::len), Some(100));
     }
 }

@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::callers;
 use crate::check::{contains, shown};
 use crate::exchange::{Exchange, PROTOCOL_VERSION};
 
@@ -38,14 +39,22 @@ impl Connection {
             exchange,
             headers,
         };
+        if exchange.is_cold() {
+            let authorization = callers::authorization(u64::MAX).await?;
+            connection.headers.insert(AUTHORIZATION, authorization);
+        }
         if exchange.is_mcp() {
             connection.initialize().await.context("`initialize`")?;
         }
         Ok(connection)
     }
 
-    /// Makes call number `n` and checks its answer.
-    pub(crate) async fn call(&mut self, n: u64) -> Result<()> {
+    /// Makes call number `n` and checks its answer; returns how long that is.
+    pub(crate) async fn call(&mut self, n: u64) -> Result<usize> {
+        if self.exchange.is_cold() {
+            let authorization = callers::authorization(n).await?;
+            self.headers.insert(AUTHORIZATION, authorization);
+        }
         let (status, body) = self.post(self.exchange.body(n)).await?.into_parts();
         let right = status.status == StatusCode::OK && self.exchange.is_answered_by(n, &body);
         ensure!(
@@ -53,7 +62,7 @@ impl Connection {
             "wrong answer to call {n}: {}",
             shown(status.status, &body)
         );
-        Ok(())
+        Ok(body.len())
     }
 
     async fn initialize(&mut self) -> Result<()> {

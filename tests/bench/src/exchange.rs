@@ -25,19 +25,30 @@ pub(crate) enum Exchange {
     Call,
     /// MCP `tools/list`.
     List,
+    /// The same, each time by a caller never seen before.
+    ColdList,
+    /// The same, within 2,000 tokens.
+    ShortList,
+    /// What a backend answers `list_tools`.
+    RawList,
 }
 
 impl Exchange {
     /// Whether the peer is an MCP server, which wants `initialize` first.
     pub(crate) fn is_mcp(self) -> bool {
-        self != Self::Contract
+        !matches!(self, Self::Contract | Self::RawList)
+    }
+
+    /// Whether each call is another caller's.
+    pub(crate) fn is_cold(self) -> bool {
+        self == Self::ColdList
     }
 
     /// Path that is posted to.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Contract => "/api/cortex/backend",
-            Self::Call | Self::List => "/mcp",
+            Self::Contract | Self::RawList => "/api/cortex/backend",
+            Self::Call | Self::List | Self::ColdList | Self::ShortList => "/mcp",
         }
     }
 
@@ -54,7 +65,12 @@ impl Exchange {
                 HeaderName::from_static("mcp-protocol-version"),
                 PROTOCOL_VERSION,
             );
-            add(HeaderName::from_static("x-dev-mode"), DEV_TOKEN);
+            if !self.is_cold() {
+                add(HeaderName::from_static("x-dev-mode"), DEV_TOKEN);
+            }
+            if self == Self::ShortList {
+                add(HeaderName::from_static("x-cortex-context-budget"), "2000");
+            }
         } else {
             add(HeaderName::from_static("x-cortex-user-id"), "dev:local");
             add(
@@ -82,7 +98,10 @@ impl Exchange {
             Self::Call => format!(
                 r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/call","params":{{"name":"bench_echo","arguments":{{"text":"{text} {PADDING}"}}}}}}"#
             ),
-            Self::List => format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/list"}}"#),
+            Self::List | Self::ColdList | Self::ShortList => {
+                format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/list"}}"#)
+            }
+            Self::RawList => r#"{"method":"list_tools"}"#.to_owned(),
         })
     }
 
@@ -92,7 +111,10 @@ impl Exchange {
         match self {
             Self::Contract => has(&text(n)) && has(PADDING),
             Self::Call => has(&id(n)) && has(&text(n)) && has(PADDING) && !has(r#""isError":true"#),
-            Self::List => has(&id(n)) && has(r#""bench_echo""#),
+            Self::List | Self::ColdList => has(&id(n)) && has(r#""bench_echo""#),
+            Self::ShortList => has(&id(n)) && has(r#""whoami""#),
+            // Nothing in it tells one answer from another.
+            Self::RawList => has(r#""echo""#),
         }
     }
 }
@@ -132,7 +154,12 @@ mod tests {
 
     #[test]
     fn bodies_are_json_of_one_length() {
-        for exchange in [Exchange::Contract, Exchange::Call, Exchange::List] {
+        for exchange in [
+            Exchange::Contract,
+            Exchange::Call,
+            Exchange::List,
+            Exchange::RawList,
+        ] {
             let (first, later) = (exchange.body(0), exchange.body(9_999_999));
             assert_eq!(first.len(), later.len());
             serde_json::from_slice::<serde_json::Value>(&later).unwrap();

@@ -37,6 +37,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) backend: SocketAddr,
     /// Its own, empty directory.
     pub(crate) data: &'a Path,
+    /// Whose tokens it takes, besides the dev bypass.
+    pub(crate) issuer: &'a str,
 }
 
 /// Starts a gateway on a free port; it is not ready yet.
@@ -69,6 +71,9 @@ pub(crate) async fn start(
         .env("CORTEX_DEV_BYPASS_SCOPES", SCOPE)
         .env("CORTEX_PLUGIN_DIR", setup.plugins)
         .env("CORTEX_DATA_DIR", setup.data)
+        .env("OAUTH_ISSUER", setup.issuer)
+        .env("CORTEX_CANONICAL_URI", "http://localhost:3213/mcp")
+        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
         .env("RUST_LOG", "warn")
         .env(
             "CORTEX_PLUGIN_INSTANCES",

@@ -23,6 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) latencies: Histogram<u64>,
     /// From the first call to the last answer.
     pub(crate) elapsed: Duration,
+    /// Bytes of the longest answer.
+    pub(crate) answer: usize,
 }
 
 /// Open connections to one peer.
@@ -59,9 +61,11 @@ impl Load {
             tasks.spawn(drive(connection, Arc::clone(&next), last, begin + limit));
         }
         let mut latencies = histogram()?;
+        let mut answer = 0;
         while let Some(ended) = tasks.join_next().await {
-            let (connection, part) = ended.context("a connection's task failed")??;
+            let (connection, part, longest) = ended.context("a connection's task failed")??;
             self.connections.push(connection);
+            answer = answer.max(longest);
             latencies
                 .add(part)
                 .context("latencies cannot be added up")?;
@@ -69,7 +73,11 @@ impl Load {
         let elapsed = begin.elapsed();
         self.next = last;
         ensure!(!latencies.is_empty(), "no call ended within {limit:?}");
-        Ok(Outcome { latencies, elapsed })
+        Ok(Outcome {
+            latencies,
+            elapsed,
+            answer,
+        })
     }
 }
 
@@ -78,8 +86,9 @@ async fn drive(
     next: Arc<AtomicU64>,
     last: u64,
     deadline: Instant,
-) -> Result<(Connection, Histogram<u64>)> {
+) -> Result<(Connection, Histogram<u64>, usize)> {
     let mut latencies = histogram()?;
+    let mut answer = 0;
     loop {
         let begin = Instant::now();
         if begin >= deadline {
@@ -90,11 +99,11 @@ async fn drive(
         if n >= last {
             break;
         }
-        connection.call(n).await?;
+        answer = answer.max(connection.call(n).await?);
         let nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(LONGEST);
         latencies.saturating_record(nanos.max(1));
     }
-    Ok((connection, latencies))
+    Ok((connection, latencies, answer))
 }
 
 fn histogram() -> Result<Histogram<u64>> {
@@ -124,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_call_through_the_proxy_is_answered_and_counted() {
-        let proxy = start(Proxy::new(start(Backend).await)).await;
+        let proxy = start(Proxy::new(start(Backend::new(1)).await)).await;
         let mut load = Load::open(proxy, Exchange::Contract, 4).await.unwrap();
         for calls in [10, 500] {
             let outcome = load.run(calls, LIMIT).await.unwrap();
@@ -135,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_calls_than_time_end_in_time() {
-        let backend = start(Backend).await;
+        let backend = start(Backend::new(1)).await;
         let mut load = Load::open(backend, Exchange::Contract, 2).await.unwrap();
         let limit = Duration::from_millis(100);
         let outcome = load.run(u64::MAX, limit).await.unwrap();

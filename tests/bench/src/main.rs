@@ -6,6 +6,7 @@
 //! are wrong answers and parts that do not run.
 
 mod backend;
+mod callers;
 mod check;
 mod child;
 mod client;
@@ -58,6 +59,9 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 20_000,
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     calls: u64,
+    /// Measure `tools/list` with 100, 1,000 and 10,000 tools instead of calls.
+    #[arg(long)]
+    lists: bool,
     /// How often everything is measured, in turn; the table shows medians.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..=99))]
@@ -72,7 +76,11 @@ struct Options {
 #[derive(Subcommand)]
 enum Part {
     /// A contract backend that answers as fast as it can and checks nothing.
-    Backend,
+    Backend {
+        /// How many tools it has.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        tools: usize,
+    },
     /// A reverse proxy that only forwards: the least that a hop over hyper costs.
     Proxy {
         /// Where to forward to.
@@ -92,7 +100,9 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<()> {
     match (cli.part, cli.measure) {
-        (Some(Part::Backend), _) => serve::until_stdin_ends(backend::Backend).await,
+        (Some(Part::Backend { tools }), _) => {
+            serve::until_stdin_ends(backend::Backend::new(tools)).await
+        }
         (Some(Part::Proxy { upstream }), _) => {
             serve::until_stdin_ends(proxy::Proxy::new(upstream)).await
         }

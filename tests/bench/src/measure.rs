@@ -53,6 +53,7 @@ async fn measure(stage: &mut Stage, options: &Options) -> Result<Findings> {
     for connections in &options.connections {
         findings.rows.extend(middles.iter().map(|middle| Row {
             scenario: middle.scenario,
+            tools: middle.tools,
             connections: *connections,
             rss_idle_kib: middle.rss_idle_kib,
             samples: Vec::new(),
@@ -64,9 +65,13 @@ async fn measure(stage: &mut Stage, options: &Options) -> Result<Findings> {
         let mut rows = findings.rows.iter_mut();
         for connections in &options.connections {
             for (middle, row) in middles.iter().zip(&mut rows) {
-                let (sample, calls) = sample(middle, *connections, options)
-                    .await
-                    .with_context(|| format!("{}, {connections} connections", middle.scenario))?;
+                let (sample, calls) =
+                    sample(middle, *connections, options)
+                        .await
+                        .with_context(|| {
+                            let (scenario, tools) = (middle.scenario, middle.tools);
+                            format!("{scenario}, {tools} tools, {connections} connections")
+                        })?;
                 row.samples.push(sample);
                 if middle.exchange.is_mcp() {
                     findings.gateway_calls += calls;

@@ -7,14 +7,16 @@ use anyhow::{Context as _, Result};
 
 use crate::load::Outcome;
 
-const TITLES: [&str; 10] = [
+const TITLES: [&str; 12] = [
     "scenario",
+    "tools",
     "connections",
     "calls/s",
     "p50 µs",
     "p95 µs",
     "p99 µs",
     "CPU µs/call",
+    "answer KiB",
     "idle MiB",
     "peak MiB",
     "CPU × proxy",
@@ -28,6 +30,7 @@ pub(crate) struct Sample {
     p95_us: f64,
     p99_us: f64,
     cpu_us: f64,
+    answer_kib: f64,
     peak_kib: u64,
 }
 
@@ -42,6 +45,7 @@ impl Sample {
             p95_us: percentile(0.95),
             p99_us: percentile(0.99),
             cpu_us: cpu.as_secs_f64() * 1e6 / f64::from(calls),
+            answer_kib: outcome.answer as f64 / 1024.0,
             peak_kib,
         })
     }
@@ -49,8 +53,10 @@ impl Sample {
 
 /// All samples of one scenario at one number of connections.
 pub(crate) struct Row {
-    /// Its name. The first row of each number of connections is the one to compare with.
+    /// Its name. The first row of each number of tools and connections is the one to compare with.
     pub(crate) scenario: &'static str,
+    /// How many tools the backend has.
+    pub(crate) tools: usize,
     /// Number of connections.
     pub(crate) connections: u16,
     /// Memory of the process in the middle before its first call.
@@ -64,7 +70,7 @@ impl Row {
         median(self.samples.iter().map(field).collect())
     }
 
-    fn cells(&self, proxy_cpu: f64) -> [String; 10] {
+    fn cells(&self, proxy_cpu: f64) -> [String; 12] {
         let cpu = self.median(|sample| sample.cpu_us);
         let peak = self.samples.iter().map(|sample| sample.peak_kib).max();
         let ratio = if proxy_cpu > 0.0 {
@@ -75,12 +81,14 @@ impl Row {
         };
         [
             self.scenario.to_owned(),
+            self.tools.to_string(),
             self.connections.to_string(),
             format!("{:.0}", self.median(|sample| sample.calls_per_second)),
             format!("{:.0}", self.median(|sample| sample.p50_us)),
             format!("{:.0}", self.median(|sample| sample.p95_us)),
             format!("{:.0}", self.median(|sample| sample.p99_us)),
             format!("{cpu:.1}"),
+            format!("{:.1}", self.median(|sample| sample.answer_kib)),
             mib(self.rss_idle_kib),
             mib(peak.unwrap_or_default()),
             ratio,
@@ -90,16 +98,16 @@ impl Row {
 
 /// The table, in Markdown and aligned, so that it can be read here and pasted there.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let cells: Vec<[String; 10]> = rows
+    let cells: Vec<[String; 12]> = rows
         .iter()
         .map(|row| {
             let proxy = rows
                 .iter()
-                .find(|other| other.connections == row.connections);
+                .find(|other| (other.tools, other.connections) == (row.tools, row.connections));
             row.cells(proxy.map_or(0.0, |proxy| proxy.median(|sample| sample.cpu_us)))
         })
         .collect();
-    let widths: [usize; 10] = std::array::from_fn(|column| {
+    let widths: [usize; 12] = std::array::from_fn(|column| {
         let longest = cells.iter().map(|row| row[column].chars().count()).max();
         TITLES[column].chars().count().max(longest.unwrap_or(0))
     });
@@ -136,7 +144,7 @@ pub(crate) fn remarks(audit_lines: u64, gateway_calls: u64) -> String {
     )
 }
 
-fn push_line(text: &mut String, cells: &[String; 10], widths: &[usize; 10]) {
+fn push_line(text: &mut String, cells: &[String; 12], widths: &[usize; 12]) {
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         // Writing to a string does not fail.
         let _ = if column == 0 {
@@ -173,6 +181,7 @@ mod tests {
             p95_us: 120.4,
             p99_us: 900.0,
             cpu_us,
+            answer_kib: 0.5,
             peak_kib,
         }
     }
@@ -180,6 +189,7 @@ mod tests {
     fn row(scenario: &'static str, connections: u16, samples: Vec<Sample>) -> Row {
         Row {
             scenario,
+            tools: 1,
             connections,
             rss_idle_kib: 2048,
             samples,
@@ -206,11 +216,11 @@ mod tests {
             row("raw hyper proxy", 32, vec![sample(0.0, 4096)]),
         ];
         let expected = "\
-| scenario        | connections | calls/s | p50 µs | p95 µs | p99 µs | CPU µs/call | idle MiB | peak MiB | CPU × proxy |
-| --------------- | ----------: | ------: | -----: | -----: | -----: | ----------: | -------: | -------: | ----------: |
-| raw hyper proxy |           1 |   12346 |     80 |    120 |    900 |        22.0 |      2.0 |      4.0 |        1.00 |
-| tools/call      |           1 |   12346 |     80 |    120 |    900 |        55.0 |      2.0 |     64.0 |        2.50 |
-| raw hyper proxy |          32 |   12346 |     80 |    120 |    900 |         0.0 |      2.0 |      4.0 |           - |
+| scenario        | tools | connections | calls/s | p50 µs | p95 µs | p99 µs | CPU µs/call | answer KiB | idle MiB | peak MiB | CPU × proxy |
+| --------------- | ----: | ----------: | ------: | -----: | -----: | -----: | ----------: | ---------: | -------: | -------: | ----------: |
+| raw hyper proxy |     1 |           1 |   12346 |     80 |    120 |    900 |        22.0 |        0.5 |      2.0 |      4.0 |        1.00 |
+| tools/call      |     1 |           1 |   12346 |     80 |    120 |    900 |        55.0 |        0.5 |      2.0 |     64.0 |        2.50 |
+| raw hyper proxy |     1 |          32 |   12346 |     80 |    120 |    900 |         0.0 |        0.5 |      2.0 |      4.0 |           - |
 ";
         assert_eq!(table(&rows), expected);
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 
 use crate::Options;
+use crate::callers;
 use crate::child::Process;
 use crate::exchange::Exchange;
 use crate::gateway::{self, Instances, Setup};
@@ -19,10 +20,44 @@ pub(crate) struct Stage {
     scratch: Vec<Scratch>,
 }
 
+/// What the table calls it, what it is sent, and how instances live.
+type Scenario = (&'static str, Exchange, Instances);
+
+/// What is measured of calls.
+const CALLS: [Scenario; 3] = [
+    (
+        "tools/call, instance per call",
+        Exchange::Call,
+        Instances::Call,
+    ),
+    (
+        "tools/call, instance per subject",
+        Exchange::Call,
+        Instances::Subject,
+    ),
+    ("tools/list", Exchange::List, Instances::Call),
+];
+
+/// What is measured of one catalog.
+const OF_A_LIST: [Scenario; 3] = [
+    ("tools/list, warm", Exchange::List, Instances::Call),
+    ("tools/list, cold", Exchange::ColdList, Instances::Call),
+    (
+        "tools/list, 2,000 tokens",
+        Exchange::ShortList,
+        Instances::Call,
+    ),
+];
+
+/// Numbers of tools whose lists are measured.
+const LISTS: [usize; 3] = [100, 1_000, 10_000];
+
 /// What stands between load and backend.
 pub(crate) struct Middle {
     /// What the table calls it.
     pub(crate) scenario: &'static str,
+    /// How many tools the backend has.
+    pub(crate) tools: usize,
     /// What it is sent.
     pub(crate) exchange: Exchange,
     /// Where it listens.
@@ -37,7 +72,30 @@ impl Stage {
     /// Starts backend, proxy and one gateway for each scenario: with one process each, no
     /// scenario inherits another's memory or warm instances.
     pub(crate) async fn set(&mut self, options: &Options) -> Result<Vec<Middle>> {
-        let (process, backend) = Process::start_part("backend", &["backend"]).await?;
+        if !options.lists {
+            return self.group(options, 1, Exchange::Contract, CALLS).await;
+        }
+        let mut middles = Vec::new();
+        for tools in LISTS {
+            middles.extend(
+                self.group(options, tools, Exchange::RawList, OF_A_LIST)
+                    .await?,
+            );
+        }
+        Ok(middles)
+    }
+
+    /// A backend with so many tools, the proxy in front of it, and gateways.
+    async fn group(
+        &mut self,
+        options: &Options,
+        tools: usize,
+        raw: Exchange,
+        scenarios: [Scenario; 3],
+    ) -> Result<Vec<Middle>> {
+        let count = tools.to_string();
+        let (process, backend) =
+            Process::start_part("backend", &["backend", "--tools", &count]).await?;
         self.processes.push(process);
         let upstream = backend.to_string();
         let (process, address) =
@@ -46,27 +104,17 @@ impl Stage {
         self.processes.push(process);
         let mut middles = vec![Middle {
             scenario: "raw hyper proxy",
-            exchange: Exchange::Contract,
+            tools,
+            exchange: raw,
             address,
             pid,
             rss_idle_kib: process::rss_kib(pid)?,
         }];
-        for (scenario, exchange, instances) in [
-            (
-                "tools/call, instance per call",
-                Exchange::Call,
-                Instances::Call,
-            ),
-            (
-                "tools/call, instance per subject",
-                Exchange::Call,
-                Instances::Subject,
-            ),
-            ("tools/list", Exchange::List, Instances::Call),
-        ] {
+        for (scenario, exchange, instances) in scenarios {
             let (pid, address) = self.gateway(options, backend, scenario, instances).await?;
             middles.push(Middle {
                 scenario,
+                tools,
                 exchange,
                 address,
                 pid,
@@ -87,7 +135,9 @@ impl Stage {
     ) -> Result<(u32, SocketAddr)> {
         let scratch = self.scratch.push_mut(Scratch::new()?);
         let data = scratch.path().to_owned();
+        let issuer = callers::issuer().await;
         let setup = Setup {
+            issuer: &issuer,
             binary: &options.gateway,
             plugins: &options.plugins,
             backend,
