@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::audit;
 use crate::catalog::{Catalog, Source};
-use crate::config::Config;
+use crate::config::{Config, IntegrityMode};
 use crate::integrity::Integrity;
 use crate::oauth::{ResourceServer, Technical};
 use crate::operator;
@@ -23,7 +23,7 @@ use crate::pipeline::{
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::streams::Hub;
 use crate::ticket::Notifier;
 
@@ -58,9 +58,7 @@ pub async fn serve(
         warn!("{note}");
     }
     let sealer = sealer(&config)?;
-    let store = Store::open(&config.data_dir)
-        .await
-        .context("cannot open the store below CORTEX_DATA_DIR")?;
+    let (store, own_store) = store(&config).await?;
     let client = Client::new()?;
     let oauth = config
         .oauth
@@ -119,13 +117,16 @@ pub async fn serve(
     refreshing.push(spawn_tidying(&gateway));
     refreshing.push(spawn_watching(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
-    match operator::listen(&gateway, &store, &gateway.config.data_dir) {
-        Ok(listening) => refreshing.push(listening),
-        Err(error) => warn!(
-            %error,
-            "operators' commands (`cortex-gateway tickets` and others) cannot reach this gateway; \
-             hint: is the path of CORTEX_DATA_DIR longer than 90 bytes?"
-        ),
+    // The socket is that of the gateway that has the store.
+    if own_store {
+        match operator::listen(&gateway, &store, &gateway.config.data_dir) {
+            Ok(listening) => refreshing.push(listening),
+            Err(error) => warn!(
+                %error,
+                "operators' commands (`cortex-gateway tickets` and others) cannot reach this gateway; \
+                 hint: is the path of CORTEX_DATA_DIR longer than 90 bytes?"
+            ),
+        }
     }
 
     info!("listening on http://{}/mcp", listener.address()?);
@@ -148,6 +149,26 @@ pub async fn serve(
     delivery.finish(LAST_RECORDS).await;
     info!("stopped");
     Ok(())
+}
+
+/// Opens the store, and tells whether it is the one of the data directory. A second gateway of
+/// the same person gets one for as long as it runs, unless it is to block what it cannot compare.
+async fn store(config: &Config) -> anyhow::Result<(Store, bool)> {
+    const WHERE: &str = "cannot open the store below CORTEX_DATA_DIR";
+    match Store::open(&config.data_dir).await {
+        Ok(store) => Ok((store, true)),
+        Err(StoreError::InUse(_))
+            if config.shares_data_dir && config.integrity.mode == IntegrityMode::Warn =>
+        {
+            warn!(
+                "another gateway keeps its files in `{}`: tickets and approved tool definitions of this one last \
+                 for as long as it runs; hint: set CORTEX_DATA_DIR to give it a directory of its own",
+                config.data_dir.display()
+            );
+            Ok((Store::temporary().await.context(WHERE)?, false))
+        }
+        Err(error) => Err(error).context(WHERE),
+    }
 }
 
 /// Seals with the keys that were given, else with the gateway's own.

@@ -112,6 +112,8 @@ pub struct Config {
     pub plugins: PluginConfig,
     /// Where the gateway keeps its files.
     pub data_dir: PathBuf,
+    /// Whether several gateways may be started on one data directory. Follows from the command.
+    pub shares_data_dir: bool,
     /// Seal what clients keep for the gateway, the first one; all of them open it. Without any,
     /// the gateway makes one and keeps it in `data_dir`.
     pub state_keys: Vec<Key256>,
@@ -206,6 +208,7 @@ impl Config {
             tickets,
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
+            shares_data_dir: false,
             state_keys: state_keys(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),

@@ -133,6 +133,14 @@ impl Store {
         Ok(Self(Arc::new(Local::open(data_dir).await?)))
     }
 
+    /// Opens a store that nobody else has and that ends with this process.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub async fn temporary() -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Local::temporary().await?)))
+    }
+
     /// Makes a change, whole or not at all. What was answered with [`Committed::Yes`] survives
     /// the end of this process, however it comes.
     ///
@@ -283,6 +291,17 @@ mod tests {
         assert!(NUMBERS.get(&store, b"n").await.expect("read").is_none());
         let now = WORDS.get(&store, b"k").await.expect("read").expect("there");
         assert_eq!(now.value, "two");
+    }
+
+    #[tokio::test]
+    async fn a_temporary_store_is_nobody_elses() {
+        let stores = [
+            Store::temporary().await.expect("open"),
+            Store::temporary().await.expect("open"),
+        ];
+        put(&stores[0], "k", "text").await;
+        let read = async |store| WORDS.get(store, b"k").await.expect("read").is_some();
+        assert!(read(&stores[0]).await && !read(&stores[1]).await);
     }
 
     #[tokio::test]

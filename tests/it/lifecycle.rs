@@ -8,7 +8,8 @@ use serde_json::json;
 #[tokio::test]
 async fn sigterm_lets_the_calls_in_flight_finish_and_their_records_out() {
     let backend = FakeBackend::start(json!([FakeBackend::tool("slow")])).await;
-    backend.plan("slow", Plan::After(Duration::from_secs(2), json!("done")));
+    // Longer than the last audit records are waited for: the call itself has to be.
+    backend.plan("slow", Plan::After(Duration::from_secs(7), json!("done")));
     let mut gateway = GatewayBuilder::new()
         .backend("docs", &backend.url())
         .start()

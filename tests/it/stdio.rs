@@ -4,6 +4,7 @@ mod login;
 mod process;
 mod server;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
@@ -165,6 +166,29 @@ async fn without_a_url_a_gateway_is_started_and_its_own_token_is_used() {
     );
     assert_eq!(record["dev_bypass"], false);
     client.ends_well().await;
+
+    // An IDE starts one for each of its windows: the second one works, too, and says what it lacks.
+    let mut first = Process::start(&[], &env);
+    first.initialize().await;
+    let mut second = Process::start_in(Arc::clone(&first.dir), &[], &env);
+    second.initialize().await;
+    for (client, id) in [(&mut first, 3), (&mut second, 4)] {
+        client.ask(id, "tools/list", json!({})).await;
+        assert_eq!(names(&client.result(id).await), ["test_echo"]);
+    }
+    second.logged("another gateway keeps its files in").await;
+    // Where changed tools are to be blocked, one that cannot compare them does not start.
+    let mut strict = env.to_vec();
+    strict.push(("CORTEX_TOOL_INTEGRITY_MODE", "block"));
+    let mut third = Process::start_in(Arc::clone(&first.dir), &[], &strict);
+    assert_eq!(third.ended().await.0, Some(1));
+    assert!(
+        third.log().contains("in use by another process"),
+        "{}",
+        third.log()
+    );
+    second.ends_well().await;
+    first.ends_well().await;
 
     // Fewer scopes, if the user says so.
     let mut env = env.to_vec();

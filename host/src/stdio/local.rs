@@ -94,6 +94,8 @@ fn config(
     };
     let mut config = Config::read(&read)?;
     config.plugins.exporter_output = ExporterOutput::Stderr;
+    // An IDE starts one for each of its windows.
+    config.shares_data_dir = true;
     Ok(config)
 }
 

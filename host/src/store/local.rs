@@ -37,16 +37,24 @@ struct Open {
 impl Local {
     pub(super) async fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let folder = data_dir.join(FOLDER);
-        blocking(move || open(folder)).await.map(Self)
+        blocking(move || open(folder, false)).await.map(Self)
+    }
+
+    /// In a folder of its own, which goes with it.
+    pub(super) async fn temporary() -> Result<Self, StoreError> {
+        let name = format!("cortex-gateway-{}", uuid::Uuid::now_v7().simple());
+        let folder = std::env::temp_dir().join(name);
+        blocking(move || open(folder, true)).await.map(Self)
     }
 }
 
-fn open(folder: PathBuf) -> Result<Arc<Open>, StoreError> {
+fn open(folder: PathBuf, temporary: bool) -> Result<Arc<Open>, StoreError> {
     let shown = || folder.display().to_string();
     std::fs::create_dir_all(&folder)
         .map_err(|e| StoreError::Engine(format!("cannot make `{}`: {e}", shown())))?;
     let opened = sled::Config::new()
         .path(&folder)
+        .temporary(temporary)
         .cache_capacity(CACHE)
         .flush_every_ms(None)
         .open();
