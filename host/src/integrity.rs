@@ -30,6 +30,9 @@ pub use file::{BadFile, read as read_file, write as write_file};
 
 use baseline::Keeper;
 
+/// Tools of one backend that are remembered. One that invents names has no end of them.
+const MAX_KNOWN: usize = 20_000;
+
 /// Why approvals cannot be used or changed.
 #[derive(Debug, Error)]
 pub enum IntegrityError {
@@ -115,14 +118,11 @@ impl Integrity {
     pub async fn review(&self, backend: &BackendId, tools: &[Tool]) -> Vec<Verdict> {
         let mut state = self.state.lock().await;
         if state.broken.is_some() {
-            let verdict = match self.mode {
-                IntegrityMode::Block => Verdict::Withheld,
-                IntegrityMode::Warn => Verdict::Serve,
-            };
-            return vec![verdict; tools.len()];
+            return vec![self.unapproved(); tools.len()];
         }
         let now = now();
         let mut changed: BTreeMap<String, Known> = BTreeMap::new();
+        let mut room = MAX_KNOWN.saturating_sub(state.baseline.count(backend));
         let mut verdicts = Vec::with_capacity(tools.len());
         for tool in tools {
             let definition = Definition::of(tool);
@@ -130,7 +130,17 @@ impl Integrity {
             let place = (backend.clone(), tool.name.clone());
             let approved = known.as_ref().and_then(|known| known.approved.clone());
             let (verdict, next) = match approved.zip(known.clone()) {
-                None => self.unknown(&mut state, &place, known, definition, &now),
+                None if known.is_none() && room == 0 => {
+                    let said = (backend.clone(), String::new(), String::new());
+                    if state.said.insert(said) {
+                        warn!(backend.id = %backend, "it has had more than {MAX_KNOWN} tools: new ones are not remembered, and never approved");
+                    }
+                    (self.unapproved(), None)
+                }
+                None => {
+                    room -= usize::from(known.is_none());
+                    self.unknown(&mut state, &place, known, definition, &now)
+                }
                 Some((approved, mut known))
                     if approved.definition.content() == definition.content() =>
                 {
@@ -205,20 +215,23 @@ impl Integrity {
         }
         let mut next = known.unwrap_or_default();
         next.pending = Some(seen);
-        let verdict = match self.mode {
-            IntegrityMode::Warn => Verdict::Serve,
-            IntegrityMode::Block => Verdict::Withheld,
-        };
-        (verdict, Some(next))
+        (self.unapproved(), Some(next))
     }
 
+    /// What becomes of a tool that cannot be approved.
+    fn unapproved(&self) -> Verdict {
+        match self.mode {
+            IntegrityMode::Warn => Verdict::Serve,
+            IntegrityMode::Block => Verdict::Withheld,
+        }
+    }
+
+    /// Tells of a change that is served. One that is withheld is told by who leaves it out.
     fn tell(&self, backend: &BackendId, tool: &str, fields: &[String]) {
-        let fields = fields.join(", ");
-        let what = match self.mode {
-            IntegrityMode::Warn => "it is served all the same",
-            IntegrityMode::Block => "it is quarantined",
-        };
-        warn!(backend.id = %backend, tool.name = tool, "its definition changed since approval ({fields}): {what}; hint: `cortex-gateway baseline diff` shows the change, `baseline approve` accepts it");
+        if self.mode == IntegrityMode::Warn {
+            let fields = fields.join(", ");
+            warn!(backend.id = %backend, tool.name = tool, "its definition changed since approval ({fields}): it is served all the same; hint: `cortex-gateway baseline diff` shows the change, `baseline approve` accepts it");
+        }
     }
 
     /// Keeps what changed. Tools whose first approval cannot be kept are not approved.
@@ -341,8 +354,9 @@ impl Integrity {
 }
 
 fn now() -> String {
-    let now = OffsetDateTime::now_utc().format(&Rfc3339);
-    now.unwrap_or_default()
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_nanosecond(0).unwrap_or(now);
+    now.format(&Rfc3339).unwrap_or_default()
 }
 
 impl Serialize for IntegrityMode {
@@ -351,5 +365,51 @@ impl Serialize for IntegrityMode {
             Self::Warn => "warn",
             Self::Block => "block",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(n: usize) -> Tool {
+        Tool {
+            name: format!("t{n}"),
+            title: None,
+            description: String::new(),
+            input_schema: "{}".to_owned(),
+            output_schema: None,
+            annotations: None,
+            icons: None,
+            meta: None,
+            extra: None,
+            scopes: Vec::new(),
+            version: None,
+            deprecated: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_invents_names_fills_nothing() {
+        let store = Store::temporary().await.expect("a store");
+        let config = IntegrityConfig {
+            mode: IntegrityMode::Block,
+            file: None,
+            private_key: None,
+            public_key: None,
+        };
+        let integrity = Integrity::open(&config, &store).await;
+        let docs: BackendId = "docs".parse().expect("valid");
+        let many: Vec<Tool> = (0..MAX_KNOWN + 5).map(tool).collect();
+        let verdicts = integrity.review(&docs, &many).await;
+        let served = verdicts.iter().filter(|v| **v == Verdict::Serve).count();
+        assert_eq!(served, MAX_KNOWN);
+        assert_eq!(verdicts[MAX_KNOWN..], [const { Verdict::Withheld }; 5]);
+        // Those that are known stay, and another backend has room of its own.
+        assert_eq!(integrity.review(&docs, &many[..1]).await, [Verdict::Serve]);
+        let other: BackendId = "other".parse().expect("valid");
+        assert_eq!(integrity.review(&other, &many[..1]).await, [Verdict::Serve]);
+        let report = integrity.report().await;
+        assert_eq!(report["baseline"]["approved"], MAX_KNOWN + 1);
     }
 }

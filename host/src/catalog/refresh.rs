@@ -179,7 +179,7 @@ fn offer(naming: &Naming, discovered: Discovered, verdicts: Vec<Verdict>) -> (Of
             Verdict::Quarantined(fields) => {
                 let fields = fields.join(", ");
                 notes.push(format!(
-                    "{what} is quarantined: its definition changed since approval ({fields})"
+                    "{what} is quarantined: its definition changed since approval ({fields}); hint: `cortex-gateway baseline diff` shows the change, `baseline approve` accepts it"
                 ));
                 Some(QUARANTINED)
             }

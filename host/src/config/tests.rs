@@ -339,10 +339,10 @@ fn tickets_go_to_backends_that_are_there_and_to_a_hook_that_is_not_shown() {
 
 #[test]
 fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CORTEX_TOOL_INTEGRITY_MODE", "block")]).expect("usable");
+    let config = read(&[DEV, ("CORTEX_VAULT_KEY", "s3cret")]).expect("usable");
     assert_eq!(
         config.notes,
-        ["CORTEX_TOOL_INTEGRITY_MODE is set, but this version does not act on it yet"]
+        ["CORTEX_VAULT_KEY is set, but this version does not act on it yet"]
     );
 }
 

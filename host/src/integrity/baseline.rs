@@ -101,6 +101,13 @@ impl Baseline {
             .map(|(backend, tool, _)| (backend.clone(), tool.to_owned()))
     }
 
+    /// How many are known of one backend.
+    pub fn count(&self, backend: &BackendId) -> usize {
+        let first = (backend.clone(), String::new());
+        let of = self.0.range(first..);
+        of.take_while(|((of, _), _)| of == backend).count()
+    }
+
     /// How many are approved.
     pub fn approved(&self) -> usize {
         self.iter()
