@@ -9,15 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use crate::account::Accounts;
 use crate::audit;
 use crate::catalog::{Catalog, Source};
 use crate::config::{Config, IntegrityMode};
 use crate::integrity::Integrity;
-use crate::oauth::{ResourceServer, Technical};
+use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Route, Shares, Views,
+    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Parked, Route, Shares, Views,
     Waiting, Watches,
 };
 use crate::plugin::{Backend, Plugins, Runtime};
@@ -57,9 +58,13 @@ pub async fn serve(
     for note in &config.notes {
         warn!("{note}");
     }
-    let sealer = sealer(&config)?;
+    let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;
     let client = Client::new()?;
+    let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client).await;
+    let accounts = Arc::new(accounts.context("cannot open the vault")?);
+    let exchange = config.exchange.as_ref();
+    let exchange = exchange.map(|exchange| Exchange::new(exchange, client.clone()));
     let oauth = config
         .oauth
         .as_ref()
@@ -89,6 +94,9 @@ pub async fn serve(
         catalog: Catalog::new(routes.keys(), Arc::clone(&integrity)),
         integrity,
         technical,
+        accounts,
+        exchange,
+        parked: Parked::default(),
         oauth,
         sealer,
         waiting: Waiting::default(),
@@ -220,7 +228,7 @@ fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHan
         let every = Duration::from_secs(gateway.config.refresh_seconds);
         gateway
             .catalog
-            .keep_fresh(source, gateway.technical.clone(), every)
+            .keep_fresh(source, gateway.identity(), every)
             .await;
     })
 }

@@ -5,6 +5,7 @@
 
 mod definition;
 mod forms;
+mod identity;
 mod naming;
 mod others;
 mod refresh;
@@ -23,9 +24,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::integrity::Integrity;
 use crate::mcp::param_header::ParamHeader;
-use crate::oauth::Technical;
 use crate::plugin::{Adapter, Backend, Item};
 use crate::types::BackendId;
+pub use identity::Identity;
 pub use forms::Forms;
 use naming::Naming;
 use search::Words;
@@ -332,8 +333,8 @@ impl Catalog {
     }
 
     /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down.
-    pub async fn keep_fresh(&self, source: Source, technical: Technical, every: Duration) {
-        refresh::keep_fresh(self, source, technical, every).await;
+    pub async fn keep_fresh(&self, source: Source, identity: Identity, every: Duration) {
+        refresh::keep_fresh(self, source, identity, every).await;
     }
 
     /// A call tells whether its backend could be reached. If that is news, the backend is asked

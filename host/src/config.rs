@@ -3,8 +3,10 @@
 //! Every wrong value is reported, all of them together, each with its variable, what it held
 //! (secrets never) and what was expected.
 
+mod accounts;
 mod backends;
 mod bounds;
+mod exchange;
 mod identity;
 mod integrity;
 mod mcp_servers;
@@ -25,9 +27,11 @@ use url::Url;
 
 use crate::types::{Key256, Network, ScopeSet, Secret};
 
+pub use accounts::{AccountConfig, AccountsConfig, StaticClient};
 use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use bounds::BoundsConfig;
+pub use exchange::{ExchangeConfig, ExchangeTarget};
 pub use identity::IdentityConfig;
 pub use integrity::{IntegrityConfig, IntegrityMode};
 pub use oauth::{IntrospectionConfig, OAuthConfig};
@@ -98,6 +102,10 @@ pub struct Config {
     pub dev_bypass: Option<DevBypass>,
     /// Presented to backends for catalog methods.
     pub technical: TechnicalConfig,
+    /// How tokens of users are exchanged for those of backends, if any backend wants that.
+    pub exchange: Option<ExchangeConfig>,
+    /// How users link accounts at MCP servers.
+    pub accounts: AccountsConfig,
     /// Configured backends, in the order given; native MCP servers come last.
     pub backends: Vec<BackendConfig>,
     /// Seconds between two refreshes of a backend's catalog.
@@ -126,7 +134,6 @@ pub struct Config {
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
 const NOT_YET: &[&str] = &[
-    "CORTEX_VAULT_KEY",
     "CORTEX_DATABASE_URL",
     "CORTEX_REDIS_URL",
     "CRON_SECRET",
@@ -173,6 +180,12 @@ impl Config {
         let technical = technical::read(&mut vars, oauth.as_ref(), !backends.is_empty());
         backends.extend(mcp_servers::read(&mut vars, &backends, insecure));
         backends::check_names(&mut vars, &backends);
+        let exchange = exchange::read(
+            &mut vars,
+            oauth.as_ref().map(|oauth| oauth.issuer.as_str()),
+            &technical,
+            backends.iter().any(|backend| matches!(backend.token, TokenMode::Exchange)),
+        );
         let identity = identity::read(&mut vars, &canonical_uri);
         let tickets = tickets::read(&mut vars, &backends);
         let config = Self {
@@ -201,6 +214,8 @@ impl Config {
             ),
             dev_bypass,
             technical,
+            exchange,
+            accounts: accounts::read(&mut vars),
             backends,
             refresh_seconds: vars.number("CORTEX_REFRESH_SECONDS", 60, 1..=86_400),
             bounds: bounds::read(&mut vars),
@@ -209,7 +224,7 @@ impl Config {
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
             shares_data_dir: false,
-            state_keys: state_keys(&mut vars),
+            state_keys: accounts::keys(&mut vars, "CORTEX_STATE_KEY"),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),
         };
@@ -324,25 +339,6 @@ fn dev_bypass(vars: &mut Vars<'_>, mode: Mode) -> Option<DevBypass> {
         scopes,
         role,
     })
-}
-
-fn state_keys(vars: &mut Vars<'_>) -> Vec<Key256> {
-    let mut keys = Vec::new();
-    for (n, entry) in vars.list("CORTEX_STATE_KEY").iter().enumerate() {
-        match entry.parse() {
-            Ok(key) => keys.push(key),
-            // What it held is a secret: its place must do.
-            Err(error) => vars.wrong(
-                "CORTEX_STATE_KEY",
-                None,
-                &format!(
-                    "key {}: {error}; several keys are separated by commas",
-                    n + 1
-                ),
-            ),
-        }
-    }
-    keys
 }
 
 fn allowed_hosts(vars: &mut Vars<'_>) -> Vec<String> {

@@ -11,9 +11,14 @@ pub mod seal;
 pub mod store;
 pub mod ticket;
 
+pub(crate) mod oauth_client;
+
 pub mod oauth;
+pub mod vault;
 
 pub mod plugin;
+
+pub mod account;
 
 pub mod integrity;
 

@@ -4,6 +4,7 @@
 //! out. Knows nothing of requests and challenges.
 
 mod cache;
+mod exchange;
 mod fetch;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -30,6 +31,7 @@ use introspect::{Introspection, State};
 use jwks::{Held, Keys, Times};
 use jwt::Expected;
 
+pub use exchange::{Exchange, NotExchanged};
 pub use jwt::{Invalid, Verified};
 pub use machine::{NoToken, Technical};
 

@@ -1,5 +1,7 @@
 //! The one HTTP client for requests out of the gateway. Knows nothing of plugins and tokens.
 
+mod guard;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +13,10 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
+use url::{Host, Url};
+
+pub use guard::Guard;
+use guard::Resolver;
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +57,10 @@ pub struct Answer {
 
 /// Pooled connections to backends. Cheap to clone.
 #[derive(Clone)]
-pub struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Client {
+    inner: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    guard: Option<Guard>,
+}
 
 impl Client {
     /// A client that trusts the machine's certificate authorities. It follows no redirect and
@@ -60,6 +69,32 @@ impl Client {
     /// # Errors
     /// [`NoTls`].
     pub fn new() -> Result<Self, NoTls> {
+        Self::with(None)
+    }
+
+    /// Like [`Client::new`], for URLs that strangers name: it connects to no address that the
+    /// guard does not let it reach, whatever a name resolves to.
+    ///
+    /// # Errors
+    /// [`NoTls`].
+    pub fn guarded(guard: Guard) -> Result<Self, NoTls> {
+        Self::with(Some(guard))
+    }
+
+    /// Whether a URL may be asked for, as far as can be told without resolving its name.
+    pub fn may_reach(&self, url: &Url) -> bool {
+        let Some(guard) = &self.guard else {
+            return true;
+        };
+        match url.host() {
+            Some(Host::Ipv4(ip)) => guard.lets(url.host_str(), ip.into()),
+            Some(Host::Ipv6(ip)) => guard.lets(url.host_str(), ip.into()),
+            Some(Host::Domain(_)) => true,
+            None => false,
+        }
+    }
+
+    fn with(guard: Option<Guard>) -> Result<Self, NoTls> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let tls = rustls::ClientConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()?;
@@ -71,7 +106,7 @@ impl Client {
                     .with_no_client_auth()
             }
         };
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(guard.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -88,7 +123,10 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .build(connector);
-        Ok(Self(client))
+        Ok(Self {
+            inner: client,
+            guard,
+        })
     }
 
     /// Sends one request and reads the whole answer.
@@ -136,7 +174,12 @@ impl Client {
     /// # Errors
     /// [`SendError::Connection`].
     pub async fn begin(&self, request: Request<Bytes>) -> Result<(Parts, Incoming), SendError> {
-        let answer = self.0.request(request.map(Full::new)).await;
+        if let Some(guard) = &self.guard
+            && !guard.lets_literal(request.uri())
+        {
+            return Err(SendError::Connection("no connection"));
+        }
+        let answer = self.inner.request(request.map(Full::new)).await;
         let answer = answer.map_err(|error| {
             tracing::debug!(error = %chain(&error), "an exchange failed");
             SendError::Connection(if error.is_connect() {

@@ -11,6 +11,7 @@ mod auth;
 mod base_scopes;
 mod batch;
 mod body;
+mod credential;
 mod budget;
 mod builtin;
 mod client_address;
@@ -22,11 +23,13 @@ mod host;
 mod in_flight;
 mod intent;
 mod legacy;
+mod link;
 mod listen;
 mod lists;
 mod notices;
 mod origin;
 mod param_headers;
+mod parked;
 mod parse;
 mod policy;
 mod pool;
@@ -50,16 +53,17 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
-use crate::catalog::Catalog;
+use crate::account::Accounts;
+use crate::catalog::{Catalog, Identity};
 use crate::config::Config;
 use crate::integrity::{Integrity, IntegrityError};
-use crate::oauth::{ResourceServer, Technical};
+use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::plugin::{Adapter, Backend, Plugins};
 use crate::seal::Sealer;
 use crate::store::Store;
 use crate::streams::Hub;
 use crate::ticket::Notifier;
-use crate::types::{BackendId, RequestId, Secret};
+use crate::types::{BackendId, Issuer, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
 use session::InSession;
 
@@ -72,6 +76,7 @@ pub use legacy::{end_session, open_stream};
 pub use listen::{Heard, Listening, Opened};
 pub use lists::Lists;
 pub use origin::Origins;
+pub use parked::Parked;
 pub use rate::Limits;
 pub use refusal::Refusal;
 pub use rounds::Waiting;
@@ -114,6 +119,10 @@ pub struct Gateway {
     pub oauth: Option<ResourceServer>,
     /// What the gateway presents to backends for itself.
     pub technical: Technical,
+    /// Callers' own accounts at MCP servers.
+    pub accounts: Arc<Accounts>,
+    /// Exchanges callers' tokens for those of backends; none when no backend wants that.
+    pub exchange: Option<Exchange>,
     /// What was loaded from the plugin directory.
     pub plugins: Plugins,
     /// What is there after a restart.
@@ -127,7 +136,7 @@ pub struct Gateway {
     /// Whether they are still what was approved.
     pub integrity: Arc<Integrity>,
     /// Seals what clients keep for the gateway.
-    pub sealer: Sealer,
+    pub sealer: Arc<Sealer>,
     /// Legacy sessions that are over before their time.
     pub ended: Ended,
     /// Requests that can be called off.
@@ -142,6 +151,8 @@ pub struct Gateway {
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.
     pub audit_key: Option<Secret>,
+    /// Calls that wait for a modern client to come back with an answer.
+    pub parked: Parked,
     /// Requests to legacy clients that wait for their answers.
     pub waiting: Waiting,
     /// Which log messages legacy clients want.
@@ -152,6 +163,18 @@ pub struct Gateway {
     pub room: Semaphore,
     /// Bounds the requests of one caller at one time.
     pub shares: Arc<Shares>,
+}
+
+impl Gateway {
+    /// As whom backends are asked for their catalogs.
+    pub fn identity(&self) -> Identity {
+        let oauth = self.config.oauth.as_ref();
+        Identity {
+            technical: self.technical.clone(),
+            accounts: Arc::clone(&self.accounts),
+            issuer: oauth.map(|oauth| Issuer::new(oauth.issuer.as_str())),
+        }
+    }
 }
 
 /// How a request was served.

@@ -6,6 +6,7 @@
 //! hold a token.
 
 mod adapter;
+mod client;
 mod egress;
 mod engine;
 mod exporter;
@@ -15,6 +16,7 @@ mod incoming;
 mod instance;
 mod limits;
 mod loader;
+mod memory;
 mod patience;
 mod policy;
 mod settings;
@@ -22,7 +24,8 @@ mod stdio;
 mod v0_1;
 mod warm;
 
-pub use adapter::{Adapter, Backend, OnBehalf};
+pub use adapter::{Adapter, Backend, OnBehalf, Shown};
+pub use client::{Question, QuestionSink};
 pub use engine::{EngineError, Runtime};
 pub use exporter::{AuditRecord, Exporter};
 pub use fault::{Cause, Fault};

@@ -1,4 +1,4 @@
-//! What clients keep for the gateway: sealed, so that they can neither read nor change it.
+//! What others keep for the gateway, clients or a disk: sealed, so that nobody can read or change it.
 //!
 //! A sealed text carries the state that a server would otherwise have to remember, so that a
 //! restart or a second instance loses no client. It is opened only with a key of the ring, for
@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::types::Key256;
 
@@ -42,6 +43,16 @@ pub enum Purpose {
     RequestState,
     /// The `state` of an OAuth flow that links an account.
     Link,
+    /// The `state` of an OAuth flow by which a person signs in to the gateway's pages.
+    SignIn,
+    /// The cookie of a person who has.
+    Browser,
+    /// What a form of those pages brings back.
+    Form,
+    /// Who is to link an account, in the URL that leads there.
+    Invitation,
+    /// What the gateway itself keeps of accounts, on disk.
+    Vault,
 }
 
 impl Purpose {
@@ -50,6 +61,11 @@ impl Purpose {
             Self::Session => b"session",
             Self::RequestState => b"request-state",
             Self::Link => b"link",
+            Self::SignIn => b"sign-in",
+            Self::Browser => b"browser",
+            Self::Form => b"form",
+            Self::Invitation => b"invitation",
+            Self::Vault => b"vault",
         }
     }
 
@@ -57,7 +73,10 @@ impl Purpose {
     pub fn life(self) -> Duration {
         match self {
             Self::Session => Duration::from_secs(7 * 24 * 3600),
-            Self::RequestState | Self::Link => Duration::from_secs(600),
+            Self::RequestState | Self::Link | Self::SignIn => Duration::from_secs(600),
+            Self::Browser | Self::Form => Duration::from_secs(8 * 3600),
+            Self::Invitation => Duration::from_secs(3600),
+            Self::Vault => Duration::MAX,
         }
     }
 }
@@ -71,6 +90,26 @@ pub enum NotOurs {
     /// It was, but its time is over.
     #[error("sealed by this gateway, but its time is over")]
     Expired,
+}
+
+/// Which key sealed something: tells nothing of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; KEY_ID]);
+
+impl KeyId {
+    /// Which key sealed this text, if it was sealed this way.
+    pub fn of(text: &str) -> Option<Self> {
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (version, rest) = sealed.split_first()?;
+        (*version == VERSION).then_some(())?;
+        rest.first_chunk().copied().map(Self)
+    }
+}
+
+impl std::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 struct Key {
@@ -96,6 +135,16 @@ impl Sealer {
         })
     }
 
+    /// The id of the key that seals.
+    pub fn sealing(&self) -> KeyId {
+        KeyId(self.first.id)
+    }
+
+    /// Whether a key of this id is in the ring.
+    pub fn knows(&self, key: KeyId) -> bool {
+        self.ring().any(|known| known.id == key.0)
+    }
+
     /// Seals a payload for one purpose, bound to these values: visible ASCII.
     ///
     /// # Errors
@@ -118,7 +167,7 @@ impl Sealer {
         purpose: Purpose,
         binding: &[&[u8]],
         text: &str,
-    ) -> Result<Vec<u8>, NotOurs> {
+    ) -> Result<Zeroizing<Vec<u8>>, NotOurs> {
         self.open_at(purpose, binding, text, SystemTime::now())
     }
 
@@ -138,7 +187,7 @@ impl Sealer {
             .aead
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(associated(purpose, binding)),
+                Aad::from(associated(purpose, &self.first.id, binding)),
                 &mut inner,
             )
             .map_err(|_| Unsealed)?;
@@ -156,7 +205,7 @@ impl Sealer {
         binding: &[&[u8]],
         text: &str,
         now: SystemTime,
-    ) -> Result<Vec<u8>, NotOurs> {
+    ) -> Result<Zeroizing<Vec<u8>>, NotOurs> {
         if text.len() > MAX_TEXT {
             return Err(NotOurs::Foreign);
         }
@@ -170,8 +219,8 @@ impl Sealer {
         // Ids are short: two keys of the ring may share one.
         for key in self.ring().filter(|key| key.id == id) {
             let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotOurs::Foreign)?;
-            let mut attempt = inner.to_vec();
-            let associated = Aad::from(associated(purpose, binding));
+            let mut attempt = Zeroizing::new(inner.to_vec());
+            let associated = Aad::from(associated(purpose, &key.id, binding));
             if let Ok(opened) = key.aead.open_in_place(nonce, associated, &mut attempt) {
                 return within_life(purpose, opened, now);
             }
@@ -197,17 +246,22 @@ fn key(key: &Key256) -> Option<Key> {
     Some(Key { id, aead })
 }
 
-/// Purpose and binding, each with its length in front, so that no two lists are the same bytes.
-fn associated(purpose: Purpose, binding: &[&[u8]]) -> Vec<u8> {
+/// Purpose, key id and binding, each with its length in front, so that no two lists are the same
+/// bytes.
+fn associated(purpose: Purpose, key: &[u8], binding: &[&[u8]]) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    for part in std::iter::once(purpose.name()).chain(binding.iter().copied()) {
+    for part in [purpose.name(), key].into_iter().chain(binding.iter().copied()) {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }
     bytes
 }
 
-fn within_life(purpose: Purpose, opened: &[u8], now: SystemTime) -> Result<Vec<u8>, NotOurs> {
+fn within_life(
+    purpose: Purpose,
+    opened: &[u8],
+    now: SystemTime,
+) -> Result<Zeroizing<Vec<u8>>, NotOurs> {
     let (issued, payload) = opened
         .split_first_chunk::<ISSUED_AT>()
         .ok_or(NotOurs::Foreign)?;
@@ -215,7 +269,7 @@ fn within_life(purpose: Purpose, opened: &[u8], now: SystemTime) -> Result<Vec<u
     let oldest = now.saturating_sub(purpose.life().as_secs());
     let newest = now.saturating_add(LEEWAY.as_secs());
     if (oldest..=newest).contains(&issued) {
-        Ok(payload.to_vec())
+        Ok(Zeroizing::new(payload.to_vec()))
     } else {
         Err(NotOurs::Expired)
     }

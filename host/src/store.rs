@@ -50,15 +50,24 @@ pub enum Space {
     TicketOwners,
     /// Approved and withheld tool definitions.
     Definitions,
+    /// Users' accounts at third parties, sealed.
+    Accounts,
+    /// Client registrations at authorization servers, sealed.
+    Clients,
+    /// By what a wrong key of the vault is recognised.
+    VaultCheck,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::Tickets,
         Self::TicketWishes,
         Self::TicketOwners,
         Self::Definitions,
+        Self::Accounts,
+        Self::Clients,
+        Self::VaultCheck,
     ];
 
     /// Its name on disk.
@@ -68,6 +77,9 @@ impl Space {
             Self::TicketWishes => "ticket-wishes",
             Self::TicketOwners => "ticket-owners",
             Self::Definitions => "definitions",
+            Self::Accounts => "accounts",
+            Self::Clients => "clients",
+            Self::VaultCheck => "vault-check",
         }
     }
 }

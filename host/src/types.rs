@@ -8,7 +8,7 @@ mod secret;
 pub mod signing;
 
 pub use id::{BackendId, InvalidName, PluginName, RequestId, SessionId};
-pub use network::{Network, NotANetwork};
+pub use network::{Network, NotANetwork, is_public};
 pub use principal::{Issuer, Principal, Subject};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use secret::{AccessToken, InvalidKey, Key256, Secret};

@@ -14,6 +14,8 @@ wit_bindgen::generate!({
             import cortex:gateway/http@0.1.0;
             import cortex:gateway/progress@0.1.0;
             import cortex:gateway/client-log@0.1.0;
+            import cortex:gateway/client@0.1.0;
+            import cortex:gateway/memory@0.1.0;
 
             export cortex:gateway/plugin@0.1.0;
             export cortex:gateway/backend@0.1.0;

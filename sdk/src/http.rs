@@ -97,7 +97,7 @@ impl Request {
         self.with_credential(Credential::Technical)
     }
 
-    /// With the user's own account at a third-party provider.
+    /// With the user's own account at the backend of this id, if one is linked.
     #[must_use]
     pub fn as_linked_account(self, provider: impl Into<String>) -> Self {
         self.with_credential(Credential::LinkedAccount(provider.into()))

@@ -35,12 +35,14 @@
 pub mod bindings;
 
 pub mod backend;
+pub mod client;
 pub mod client_log;
 mod export;
 pub mod exporter;
 pub mod http;
 pub mod json;
 pub mod log;
+pub mod memory;
 mod plugin;
 pub mod policy;
 pub mod prelude;

@@ -15,16 +15,19 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
 
 use serde::de::IgnoredAny;
 
 use crate::backend::{Principal, RequestContext, Target, ToolCall};
+use crate::client::AskError;
+use crate::json::Json;
 use crate::http::{Header, HttpError, Request, Response};
 use crate::log::Level;
 use crate::policy::Item;
 
+type Client = Box<dyn FnMut(&str, &str) -> Result<Json, AskError>>;
 type Server = Box<dyn FnMut(&Request) -> Result<Streamed, HttpError>>;
 
 thread_local! {
@@ -34,6 +37,8 @@ thread_local! {
     static SETTINGS: RefCell<String> = RefCell::new("{}".to_owned());
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
     static PROGRESS: RefCell<Vec<Progress>> = const { RefCell::new(Vec::new()) };
+    static CLIENT: RefCell<Option<Client>> = const { RefCell::new(None) };
+    static MEMORY: RefCell<HashMap<String, Json>> = RefCell::new(HashMap::new());
     static CLIENT_LOG: RefCell<Vec<ClientMessage>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -66,6 +71,45 @@ pub fn set_settings(settings: impl Into<String>) {
 
 pub(crate) fn settings() -> String {
     SETTINGS.with_borrow(Clone::clone)
+}
+
+/// Answers what this thread asks the [client](crate::client), until the next call of this: method and
+/// params in, the result out.
+pub fn answer(client: impl FnMut(&str, &str) -> Result<Json, AskError> + 'static) {
+    CLIENT.set(Some(Box::new(client)));
+}
+
+pub(crate) fn ask(method: &str, params: &str) -> Result<Json, AskError> {
+    CLIENT.with_borrow_mut(|client| match client {
+        Some(client) => client(method, params),
+        None => Err(AskError::Unanswered("nobody is there".into())),
+    })
+}
+
+/// Forgets what this thread has in its [memory](crate::memory).
+pub fn forget() {
+    MEMORY.take();
+}
+
+/// A slot of the faked memory.
+#[derive(Debug)]
+pub(crate) struct FakeSlot(String);
+
+impl FakeSlot {
+    pub(crate) fn get(&self) -> Option<Json> {
+        MEMORY.with_borrow(|memory| memory.get(&self.0).cloned())
+    }
+
+    pub(crate) fn set(&self, value: Option<&str>) {
+        MEMORY.with_borrow_mut(|memory| match value {
+            Some(value) => memory.insert(self.0.clone(), value.to_owned()),
+            None => memory.remove(&self.0),
+        });
+    }
+}
+
+pub(crate) fn hold(name: &str) -> Result<FakeSlot, String> {
+    Ok(FakeSlot(name.to_owned()))
 }
 
 /// The backend `docs` at `http://docs.test`, without settings, with a limit of 1000 ms.

@@ -9,11 +9,9 @@ use super::naming::Naming;
 use super::{
     BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
 };
-use crate::config::TokenMode;
 use crate::integrity::Verdict;
-use crate::oauth::Technical;
+use super::Identity;
 use crate::plugin::model::{CallError, Catalog as Discovered};
-use crate::types::Secret;
 
 /// How soon a backend that went down is asked again: first this, then twice as long each time.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -25,14 +23,14 @@ const GAP: Duration = Duration::from_secs(1);
 pub(super) async fn keep_fresh(
     catalog: &Catalog,
     source: Source,
-    technical: Technical,
+    identity: Identity,
     every: Duration,
 ) {
     let hurry = catalog.hurry.get(&source.backend.id);
     let mut failures = 0;
     let mut first = true;
     loop {
-        let result = discover(&source, &technical).await;
+        let result = discover(&source, &identity).await;
         let result = match result {
             Ok(found) => {
                 let reviewed = catalog
@@ -79,35 +77,37 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Asks the backend. The error is for an operator.
-async fn discover(source: &Source, technical: &Technical) -> Result<Discovered, String> {
+async fn discover(source: &Source, identity: &Identity) -> Result<Discovered, String> {
+    let backend = &source.backend;
     let adapter = source.adapter.as_ref().map_err(|name| {
         format!(
             "no adapter plugin `{name}` is loaded; hint: put `{name}.wasm` into CORTEX_PLUGIN_DIR"
         )
     })?;
-    // Who is shown no token waits for none.
-    let shown = source.backend.token != TokenMode::None;
-    let token = async |refused: Option<&Secret>| match shown {
-        true => technical.token(refused).await.map_err(|e| e.to_string()),
-        false => Ok(None),
-    };
-    let mut presented = token(None).await?;
-    let mut answer = adapter.discover(&source.backend, presented.as_ref()).await;
-    // A token that was fetched may have been withdrawn: another one is tried once.
-    if shown && technical.renews() && matches!(&answer, Ok(Err(error)) if is_refusal(error)) {
-        presented = token(presented.as_ref()).await?;
-        answer = adapter.discover(&source.backend, presented.as_ref()).await;
+    let mut presented = identity.presented(backend, None).await?;
+    let mut answer = presented.discover(adapter, backend).await;
+    // What was presented may have been withdrawn: another one is tried once.
+    if matches!(&answer, Ok(Err(error)) if is_refusal(error))
+        && identity.renews(backend, &presented)
+    {
+        presented = identity.presented(backend, Some(presented)).await?;
+        answer = presented.discover(adapter, backend).await;
     }
     match answer {
         Ok(Ok(discovered)) => Ok(discovered),
+        Ok(Err(CallError::LinkRequired(_))) => Err(identity.in_need_of_an_account(backend)),
         Ok(Err(error)) => Err(in_words(error)),
         Err(fault) => Err(format!("{fault}; hint: {}", fault.cause.hint())),
     }
 }
 
-/// Whether the backend did not accept the token.
+/// Whether the backend did not accept what it was shown.
 fn is_refusal(error: &CallError) -> bool {
-    matches!(error, CallError::Failed(failure) if failure.code == "backend_auth")
+    match error {
+        CallError::Failed(failure) => failure.code == "backend_auth",
+        CallError::LinkRequired(_) => true,
+        _ => false,
+    }
 }
 
 fn in_words(error: CallError) -> String {
@@ -116,6 +116,7 @@ fn in_words(error: CallError) -> String {
         CallError::MissingScope(missing) => {
             format!("it asks for the scopes {}", missing.required.join(" "))
         }
+        CallError::LinkRequired(_) => "it asks for an account".to_owned(),
         CallError::NotFound(what) => format!("it does not know `{what}`"),
         CallError::InvalidArguments(what) | CallError::Other(what) => what,
         CallError::Unsupported => "its adapter cannot discover".to_owned(),

@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use super::accounts::AccountConfig;
+use super::exchange::{self, ExchangeTarget};
 use super::urls::is_loopback;
 use super::vars::Vars;
 use crate::types::{BackendId, PluginName};
@@ -23,6 +25,20 @@ pub struct BackendConfig {
     pub names: NameStyle,
     /// Which tokens it is shown.
     pub token: TokenMode,
+    /// What exchanged tokens are for, with [`TokenMode::Exchange`].
+    pub exchange: ExchangeTarget,
+    /// How accounts at it are linked: only MCP servers have that.
+    pub account: Option<AccountConfig>,
+}
+
+impl BackendConfig {
+    /// What its variables are called.
+    fn kind(&self) -> &'static str {
+        match self.account {
+            Some(_) => "MCP",
+            None => "BACKEND",
+        }
+    }
 }
 
 /// How tools and prompts of a backend are called in public.
@@ -47,12 +63,8 @@ pub(super) fn check_names(vars: &mut Vars<'_>, backends: &[BackendConfig]) {
         .iter()
         .filter(|backend| backend.names == NameStyle::Verbatim);
     if let (Some(first), Some(second)) = (verbatim.next(), verbatim.next()) {
-        let kind = match second.token {
-            TokenMode::Passthrough => "BACKEND",
-            TokenMode::None => "MCP",
-        };
         vars.wrong(
-            &format!("CORTEX_{kind}_{}_NAMES", second.id.variable_part()),
+            &format!("CORTEX_{}_{}_NAMES", second.kind(), second.id.variable_part()),
             Some("verbatim"),
             &format!(
                 "only one backend may keep its own names, and `{}` does",
@@ -67,8 +79,13 @@ pub(super) fn check_names(vars: &mut Vars<'_>, backends: &[BackendConfig]) {
 pub enum TokenMode {
     /// The caller's in calls, the technical one in catalog methods.
     Passthrough,
-    /// None: it is no resource of the authorization server that issued them (MCP, Authorization,
-    /// "Token Passthrough").
+    /// One of its own instead of the caller's, by token exchange (RFC 8693); the technical one in
+    /// catalog methods.
+    Exchange,
+    /// That of the caller's own account there, if one is linked: it is no resource of the
+    /// authorization server that issued the caller's (MCP, Authorization, "Token Passthrough").
+    Linked,
+    /// None.
     None,
 }
 
@@ -145,16 +162,16 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
             return None;
         }
     };
-    if let Some(mode) = vars
-        .text(&variable("TOKEN"))
-        .filter(|mode| mode != "passthrough")
-    {
-        vars.wrong(
-            &variable("TOKEN"),
-            Some(&mode),
-            "expected `passthrough`, the only one this version knows",
-        );
-    }
+    let token = vars.choice(
+        &variable("TOKEN"),
+        &[
+            ("passthrough", TokenMode::Passthrough),
+            ("exchange", TokenMode::Exchange),
+            ("none", TokenMode::None),
+        ],
+        TokenMode::Passthrough,
+    );
+    let exchange = exchange::target(vars, &url, &variable);
     let names = NameStyle::read(vars, &variable("NAMES"));
     Some(BackendConfig {
         id,
@@ -163,7 +180,9 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
         timeout_ms,
         adapter,
         names,
-        token: TokenMode::Passthrough,
+        token,
+        exchange,
+        account: None,
     })
 }
 

@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use super::accounts;
+use super::exchange;
 use super::backends::{BackendConfig, Insecure, NameStyle, TokenMode};
 use super::vars::Vars;
 use crate::types::{BackendId, PluginName, Scope};
@@ -10,8 +12,6 @@ use crate::types::{BackendId, PluginName, Scope};
 const ADAPTER: &str = "backend-mcp";
 /// Longest exchange, unless it is configured. Tools of others take their time.
 const TIMEOUT_MS: u32 = 30_000;
-/// Variables of the public interface that this version does not act on yet.
-const NOT_YET: &[&str] = &["CLIENT_ID", "CLIENT_SECRET", "OAUTH_SCOPE", "CATALOG_SUB"];
 
 /// Reads the servers. `taken` are the ids of other backends.
 pub(super) fn read(
@@ -60,15 +60,15 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
     }
     let names = NameStyle::read(vars, &named("NAMES"));
     let timeout_ms = vars.number(&named("TIMEOUT_MS"), TIMEOUT_MS, 1..=600_000);
-    for what in NOT_YET {
-        if vars.text(&named(what)).is_some() {
-            let note = format!(
-                "{} is set, but this version does not act on it yet",
-                named(what)
-            );
-            vars.note(note);
-        }
-    }
+    let token = vars.choice(
+        &named("TOKEN"),
+        &[
+            ("linked", TokenMode::Linked),
+            ("exchange", TokenMode::Exchange),
+            ("none", TokenMode::None),
+        ],
+        TokenMode::Linked,
+    );
     let endpoint = endpoint(vars, &named("URL"), &url, insecure)?;
     let mut base = endpoint.clone();
     base.set_path("");
@@ -77,14 +77,29 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
     if let Some(query) = endpoint.query() {
         path = format!("{path}?{query}");
     }
+    let settings = serde_json::json!({
+        "path": path,
+        "scope": scope,
+        "credential": match token {
+            TokenMode::Linked => "account",
+            TokenMode::Exchange | TokenMode::Passthrough => "caller",
+            TokenMode::None => "none",
+        },
+    });
+    let (exchange, account) = (
+        exchange::target(vars, &endpoint, &named),
+        accounts::of_server(vars, &endpoint, &named),
+    );
     Some(BackendConfig {
         id,
         url: base,
-        settings: serde_json::json!({ "path": path, "scope": scope }).to_string(),
+        settings: settings.to_string(),
         timeout_ms,
         adapter: adapter()?,
         names,
-        token: TokenMode::None,
+        token,
+        exchange,
+        account: Some(account),
     })
 }
 

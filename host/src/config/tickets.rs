@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-use super::backends::{self, BackendConfig, TokenMode};
+use super::backends::{self, BackendConfig};
 use super::urls::is_trustworthy;
 use super::vars::Vars;
 use crate::types::BackendId;
@@ -44,7 +44,7 @@ pub(super) fn read(vars: &mut Vars<'_>, configured: &[BackendConfig]) -> TicketC
             continue;
         };
         match configured.iter().find(|backend| backend.id == id) {
-            Some(backend) if backend.token == TokenMode::Passthrough => {
+            Some(backend) if backend.account.is_none() => {
                 if !keepers.contains(&id) {
                     keepers.push(id);
                 }

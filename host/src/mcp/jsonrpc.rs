@@ -37,6 +37,8 @@ pub mod code {
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
     /// A client capability is needed and was not declared (MCP 2026-07-28, Lifecycle).
     pub const MISSING_CAPABILITY: i32 = -32021;
+    /// The client has to open a link first (MCP 2025-11-25, "URL Elicitation Required Error").
+    pub const URL_ELICITATION_REQUIRED: i32 = -32042;
     /// A header and the body disagree (MCP 2026-07-28, Streamable HTTP, "Server Validation").
     pub const HEADER_MISMATCH: i32 = -32020;
     /// The protocol version is not served (MCP 2026-07-28, Versioning).

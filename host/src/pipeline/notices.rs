@@ -78,6 +78,7 @@ impl Reporter {
         Notices {
             progress: self.progress(&context.meta),
             messages: context.log_level.and_then(|least| self.messages(least)),
+            questions: None,
         }
     }
 

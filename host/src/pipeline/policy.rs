@@ -14,12 +14,17 @@ use crate::types::{Principal, RequestId, ScopeSet};
 /// A use that every policy has allowed. Only [`permit`] makes one, and `adapter::run` takes
 /// nothing else.
 pub(super) struct Permit {
-    intent: Intent,
+    intent: Arc<Intent>,
 }
 
 impl Permit {
     pub(super) fn intent(&self) -> &Intent {
         &self.intent
+    }
+
+    /// The use, for those who keep it.
+    pub(super) fn shared(&self) -> Arc<Intent> {
+        Arc::clone(&self.intent)
     }
 }
 
@@ -52,7 +57,9 @@ pub(super) async fn permit(plugins: &Plugins, intent: Intent) -> Result<Permit, 
             required,
             granted: principal.scopes.clone(),
         }),
-        None => Ok(Permit { intent }),
+        None => Ok(Permit {
+            intent: Arc::new(intent),
+        }),
     }
 }
 

@@ -123,6 +123,14 @@ pub enum Refusal {
         /// As `ClientCapabilities` would declare it.
         required: serde_json::Value,
     },
+    /// The owner wants the caller's own account, and the client can open links (2025-11-25).
+    #[error("{message}")]
+    LinkRequired {
+        /// For a person to read.
+        message: String,
+        /// MCP `ElicitRequestURLParams`, an array of them.
+        elicitations: serde_json::Value,
+    },
     /// The caller lacks scopes for what was asked.
     #[error("insufficient scope")]
     InsufficientScope {
@@ -197,6 +205,7 @@ impl Refusal {
             Self::UnknownResource(_) => "resource_not_found",
             Self::Failed { code, .. } => code,
             Self::MissingCapability { .. } => "missing_capability",
+            Self::LinkRequired { .. } => "account_required",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Denied(_) => "denied_by_policy",
             Self::BackendRefusedScope { .. } => "backend_refused_scope",

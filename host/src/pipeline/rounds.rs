@@ -43,8 +43,8 @@ pub(super) enum NoAnswer {
     Unreachable,
     /// It took too long.
     Late,
-    /// It refused; carries its words.
-    Refused(String),
+    /// It refused; carries its JSON-RPC error.
+    Refused(Box<RawValue>),
 }
 
 impl Questions {
@@ -71,6 +71,13 @@ impl Questions {
         } else {
             Err(NotAsked::Undeclared(needed))
         }
+    }
+
+    /// A single one, checked.
+    pub(super) fn one(key: &str, method: &str, params: &str, context: &Context) -> Result<Self, NotAsked> {
+        let params: Value = serde_json::from_str(params).unwrap_or_default();
+        let requests = json!({ key: { "method": method, "params": params } });
+        Self::read(&requests.to_string(), context)
     }
 
     /// As a modern client gets them, if there are any.
@@ -170,7 +177,7 @@ pub(super) async fn ask(
                 Ok(Ok(result)) => {
                     responses.insert(std::mem::take(key), result);
                 }
-                Ok(Err(error)) => return Err(NoAnswer::Refused(words(&error))),
+                Ok(Err(error)) => return Err(NoAnswer::Refused(error)),
                 Err(_) => return Err(NoAnswer::Unreachable),
             }
         }
@@ -183,7 +190,7 @@ pub(super) async fn ask(
 }
 
 /// The message of a JSON-RPC error, bounded.
-fn words(error: &RawValue) -> String {
+pub(super) fn words(error: &RawValue) -> String {
     let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
     let message = error["message"].as_str().unwrap_or("without a reason");
     message

@@ -4,10 +4,11 @@
 //!
 //! It opens for the same caller and client, the same method, owner and parameters, and for ten
 //! minutes. It can be presented more than once in that time: an adapter whose state must not be
-//! used twice has to see to that itself.
+//! used twice has to see to that itself. A parked call is taken up once.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::intent::{Action, Intent};
 use super::{Gateway, Refusal};
@@ -16,25 +17,69 @@ use crate::seal::Purpose;
 /// Largest state of an adapter, in bytes: it travels through the client and back.
 pub(super) const MAX_STATE: usize = 64 * 1024;
 
-/// Seals an adapter's state for this request.
-pub(super) fn seal(gw: &Gateway, intent: &Intent, state: &[u8]) -> Result<String, Refusal> {
+/// What the client keeps until it repeats its request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Remembered {
+    /// What the adapter wants to find again.
+    Adapter(Vec<u8>),
+    /// The caller was sent to link an account; nothing else was begun.
+    Link,
+    /// The call goes on, and waits under this id.
+    Parked(Uuid),
+}
+
+impl Remembered {
+    const ADAPTER: u8 = 0;
+    const LINK: u8 = 1;
+    const PARKED: u8 = 2;
+
+    fn write(&self) -> Vec<u8> {
+        match self {
+            Self::Adapter(state) => [&[Self::ADAPTER], state.as_slice()].concat(),
+            Self::Link => vec![Self::LINK],
+            Self::Parked(id) => [&[Self::PARKED], id.as_bytes().as_slice()].concat(),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (&Self::ADAPTER, state) => Some(Self::Adapter(state.to_vec())),
+            (&Self::LINK, []) => Some(Self::Link),
+            (&Self::PARKED, id) => Uuid::from_slice(id).ok().map(Self::Parked),
+            _ => None,
+        }
+    }
+}
+
+/// Seals what is to be found again when this request is repeated.
+pub(super) fn seal(
+    gw: &Gateway,
+    intent: &Intent,
+    remembered: &Remembered,
+) -> Result<String, Refusal> {
     let digest = digest(&intent.action);
+    let state = remembered.write();
     gw.sealer
-        .seal(Purpose::RequestState, &binding(intent, &digest), state)
+        .seal(Purpose::RequestState, &binding(intent, &digest), &state)
         .map_err(|e| Refusal::Internal(e.to_string()))
 }
 
 /// Opens what a client presents as the state of this request.
-pub(super) fn open(gw: &Gateway, intent: &Intent, sealed: &str) -> Result<Vec<u8>, Refusal> {
+pub(super) fn open(gw: &Gateway, intent: &Intent, sealed: &str) -> Result<Remembered, Refusal> {
     let digest = digest(&intent.action);
-    gw.sealer
-        .open(Purpose::RequestState, &binding(intent, &digest), sealed)
-        .map_err(|_| {
-            Refusal::InvalidParams(
-                "`requestState` is not valid for this request, or no longer: repeat the request without it"
-                    .to_owned(),
-            )
-        })
+    let opened = gw
+        .sealer
+        .open(Purpose::RequestState, &binding(intent, &digest), sealed);
+    let remembered = opened.ok().and_then(|state| Remembered::read(&state));
+    remembered.ok_or_else(no_longer_valid)
+}
+
+/// What a client presents cannot be gone on with.
+pub(super) fn no_longer_valid() -> Refusal {
+    Refusal::InvalidParams(
+        "`requestState` is not valid for this request, or no longer: repeat the request without it"
+            .to_owned(),
+    )
 }
 
 fn binding<'a>(intent: &'a Intent, digest: &'a [u8]) -> [&'a [u8]; 7] {
@@ -82,5 +127,20 @@ mod tests {
         assert_eq!(of(r#"{"b":1,"a":[1,2]}"#), of(r#"{ "a": [1, 2], "b": 1 }"#));
         assert_ne!(of(r#"{"a":[1,2]}"#), of(r#"{"a":[2,1]}"#));
         assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":"1"}"#));
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_as_it_was_written() {
+        for remembered in [
+            Remembered::Adapter(Vec::new()),
+            Remembered::Adapter(vec![2, 1, 0]),
+            Remembered::Link,
+            Remembered::Parked(Uuid::now_v7()),
+        ] {
+            assert_eq!(Remembered::read(&remembered.write()), Some(remembered));
+        }
+        for other in [&[][..], &[1, 0], &[2, 1], &[9]] {
+            assert_eq!(Remembered::read(other), None);
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::egress::Egress;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault};
 use super::instance::{Guest, Notices, State, cause_of};
+use super::memory::Whose;
 use super::model::{
     CallError, Catalog, Completion, CompletionResult, Content, Principal as WirePrincipal,
     PromptCall, PromptOutcome, ResourceOutcome, ResourceRead, ToolCall, ToolOutcome,
@@ -18,8 +19,8 @@ use super::settings::Settings;
 use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
 use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
 use super::warm::Warm;
-use crate::config::{BackendConfig, InstanceMode, NameStyle, TokenMode};
-use crate::types::{AccessToken, BackendId, PluginName, Principal, RequestId, Secret};
+use crate::config::{BackendConfig, ExchangeTarget, InstanceMode, NameStyle, TokenMode};
+use crate::types::{BackendId, PluginName, Principal, RequestId, Secret, Subject};
 
 /// Time on top of a backend's own limit before a whole call is given up.
 const GRACE: Duration = Duration::from_secs(1);
@@ -40,6 +41,10 @@ pub struct Backend {
     pub names: NameStyle,
     /// Which tokens it is shown.
     pub token: TokenMode,
+    /// What exchanged tokens are for.
+    pub exchange: ExchangeTarget,
+    /// Whose account lists what it offers.
+    pub catalog_subject: Option<Subject>,
 }
 
 impl Backend {
@@ -58,6 +63,9 @@ impl Backend {
             timeout: Duration::from_millis(config.timeout_ms.into()),
             names: config.names,
             token: config.token,
+            exchange: config.exchange.clone(),
+            catalog_subject: (config.account.as_ref())
+                .and_then(|account| account.catalog_subject.clone()),
         }
     }
 }
@@ -74,6 +82,18 @@ pub struct Adapter {
     warm: Warm<Guest<BackendAdapter>>,
 }
 
+/// What a backend is shown in a call.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// Nothing.
+    Nothing,
+    /// The caller's token, or the one that it was exchanged for.
+    Caller(Secret),
+    /// That of the caller's account at the backend, and which account it is: a number that changes
+    /// when another one is linked.
+    Account(Secret, u64),
+}
+
 /// For whom a call is made, and of which backend.
 #[derive(Clone, Copy)]
 pub struct OnBehalf<'a> {
@@ -82,7 +102,7 @@ pub struct OnBehalf<'a> {
     /// The caller.
     pub caller: &'a Principal,
     /// What the backend is shown.
-    pub token: &'a AccessToken,
+    pub shown: &'a Shown,
     /// The request that it belongs to.
     pub request: RequestId,
 }
@@ -90,9 +110,10 @@ pub struct OnBehalf<'a> {
 /// Calls one export as the caller: in an instance that is theirs, within the limits.
 macro_rules! as_caller {
     ($self:ident, $user:ident, $notices:expr, $name:literal, $export:ident($($argument:expr)?)) => {{
-        let OnBehalf { backend, caller, token, request } = $user;
+        let OnBehalf { backend, caller, shown, request } = $user;
         let (mut guest, key) = $self.guest_for(backend, caller, $name).await?;
-        guest.begin(Some(request), Some($self.egress(backend, &As::Caller(token))));
+        let whose = $self.whose(backend, Some(caller), shown);
+        guest.begin(Some(request), Some($self.egress(backend, shown, None)), Some(whose));
         guest.store.data_mut().notices = $notices;
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
@@ -104,12 +125,6 @@ macro_rules! as_caller {
         $self.keep(key, guest);
         Ok::<_, Fault>(result)
     }};
-}
-
-/// As whom a call is made.
-enum As<'a> {
-    Nobody(Option<&'a Secret>),
-    Caller(&'a AccessToken),
 }
 
 impl Adapter {
@@ -134,7 +149,8 @@ impl Adapter {
         }
     }
 
-    /// Asks a backend what it offers, as nobody. What it learned meets later calls.
+    /// Asks a backend what it offers, as nobody: with the technical token, or the account that the
+    /// operator named. What it learned meets later calls.
     ///
     /// # Errors
     /// [`Fault`] when the plugin failed; the inner error when the backend did.
@@ -142,11 +158,13 @@ impl Adapter {
         &self,
         backend: &Backend,
         technical: Option<&Secret>,
+        shown: &Shown,
     ) -> Result<Result<Catalog, CallError>, Fault> {
         let mut guest = self.fresh("discover").await?;
-        let mut egress = self.egress(backend, &As::Nobody(technical));
+        let mut egress = self.egress(backend, shown, technical);
         egress.exchanges_left = egress.exchanges_left.saturating_mul(DISCOVERY);
-        guest.begin(None, Some(egress));
+        let whose = self.whose(backend, None, shown);
+        guest.begin(None, Some(egress), Some(whose));
         let wall = self.wall(backend).saturating_mul(DISCOVERY);
         let exports = guest.exports.cortex_gateway_backend();
         let target = backend.target.load_full();
@@ -344,19 +362,29 @@ impl Adapter {
         }
     }
 
-    fn egress(&self, backend: &Backend, identity: &As<'_>) -> Egress {
+    fn whose(&self, backend: &Backend, caller: Option<&Principal>, shown: &Shown) -> Whose {
+        let account = match shown {
+            Shown::Account(_, account) => *account,
+            Shown::Nothing | Shown::Caller(_) => 0,
+        };
+        Whose::new(&self.name, &backend.id, caller, account)
+    }
+
+    fn egress(&self, backend: &Backend, shown: &Shown, technical: Option<&Secret>) -> Egress {
         Egress {
             client: self.runtime.client.clone(),
             origin: backend.origin.clone(),
             timeout: backend.timeout,
-            caller: match (identity, backend.token) {
-                (As::Caller(token), TokenMode::Passthrough) => Some((*token).clone()),
-                _ => None,
+            backend: backend.id.clone(),
+            caller: match shown {
+                Shown::Caller(token) => Some(token.clone()),
+                Shown::Nothing | Shown::Account(..) => None,
             },
-            technical: match (identity, backend.token) {
-                (As::Nobody(technical), TokenMode::Passthrough) => technical.cloned(),
-                _ => None,
+            account: match shown {
+                Shown::Account(token, _) => Some(token.clone()),
+                Shown::Nothing | Shown::Caller(_) => None,
             },
+            technical: technical.cloned(),
             exchanges_left: self.runtime.limits.max_exchanges,
             max_body: self.runtime.limits.max_result_bytes,
         }

@@ -16,7 +16,7 @@ use super::v0_1::adapter::cortex::gateway::http::{
 };
 use crate::mcp::json;
 use crate::outbound::{Client, SendError};
-use crate::types::{AccessToken, Secret};
+use crate::types::{BackendId, Secret};
 
 /// Most header fields of one request.
 const MAX_HEADERS: usize = 64;
@@ -47,8 +47,12 @@ pub(super) struct Egress {
     pub(super) origin: Origin,
     /// Longest exchange.
     pub(super) timeout: Duration,
+    /// Which backend that is.
+    pub(super) backend: BackendId,
     /// The caller's token, in calls made for a user.
-    pub(super) caller: Option<AccessToken>,
+    pub(super) caller: Option<Secret>,
+    /// That of the account at this backend, if one is linked.
+    pub(super) account: Option<Secret>,
     /// The technical token, in catalog calls.
     pub(super) technical: Option<Secret>,
     /// Exchanges that are left.
@@ -174,7 +178,7 @@ impl Egress {
         match wanted {
             Credential::None => Ok(None),
             Credential::Caller => match &self.caller {
-                Some(token) => Ok(Some(token.secret())),
+                Some(token) => Ok(Some(token)),
                 None => Err(refused(
                     "`caller`: this call is not made for a user, or this backend is shown no tokens",
                 )),
@@ -185,7 +189,12 @@ impl Egress {
                     "`technical`: only `discover` and `get-snapshot` may use it, and only towards backends that are shown tokens",
                 )),
             },
-            Credential::LinkedAccount(_) => Err(refused("`linked-account`: no account is linked")),
+            Credential::LinkedAccount(at) if *at == self.backend.as_str() => {
+                Ok(self.account.as_ref())
+            }
+            Credential::LinkedAccount(_) => Err(refused(
+                "`linked-account`: only the account at the backend that the call is about",
+            )),
             Credential::Secret(_) => Err(refused("`secret`: no secret is granted to this plugin")),
             Credential::Other(kind) => Err(refused(&format!(
                 "`{}`: not known to this gateway",

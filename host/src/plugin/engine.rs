@@ -12,6 +12,7 @@ use wasmtime::{
     PoolingAllocationConfig, Store,
 };
 
+use super::memory::Memories;
 use super::instance::{self, State};
 use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
 use super::settings::Settings;
@@ -58,6 +59,7 @@ pub struct Runtime {
     pub(super) others: Linker<State>,
     pub(super) config: PluginConfig,
     slots: Arc<Semaphore>,
+    memories: Arc<Memories>,
 }
 
 impl Runtime {
@@ -86,6 +88,7 @@ impl Runtime {
             client,
             adapters,
             others,
+            memories: Arc::new(Memories::new()),
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
             config: config.clone(),
         }))
@@ -107,7 +110,8 @@ impl Runtime {
         is_exporter: bool,
     ) -> Store<State> {
         let output = is_exporter.then_some(self.config.exporter_output);
-        let state = State::new(plugin, settings, &self.limits, output);
+        let memories = Arc::clone(&self.memories);
+        let state = State::new(plugin, settings, memories, &self.limits, output);
         let mut store = Store::new(&self.engine, state);
         instance::arm(&mut store);
         store
@@ -176,6 +180,14 @@ fn adapter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         |state| state,
     )?;
     v0_1::adapter::cortex::gateway::progress::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    v0_1::adapter::cortex::gateway::client::add_to_linker::<_, HasSelf<State>>(
+        &mut linker,
+        |state| state,
+    )?;
+    v0_1::adapter::cortex::gateway::memory::add_to_linker::<_, HasSelf<State>>(
         &mut linker,
         |state| state,
     )?;

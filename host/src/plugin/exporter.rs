@@ -70,7 +70,7 @@ impl Exporter {
         let limits = Arc::clone(&self.runtime.limits);
         let mut guest: Guest<AuditExporter> =
             Guest::new(store, exports, self.name.clone(), limits, slot);
-        guest.begin(None, None);
+        guest.begin(None, None, None);
         let exports = guest.exports.cortex_gateway_exporter();
         let result =
             tokio::time::timeout(WALL, exports.call_export_batch(&mut guest.store, records)).await;

@@ -12,8 +12,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::egress::Egress;
 use super::fault::{Cause, Fault, millis};
 use super::guest_log::LogSink;
+use super::client::QuestionSink;
 use super::incoming::OpenResponses;
 use super::limits::{Limits, Memory};
+use super::memory::{Held, Memories, Whose};
 use super::patience::Patience;
 use super::settings::Settings;
 use super::stdio::{Destination, Lines};
@@ -34,6 +36,8 @@ pub struct Notices {
     pub progress: Option<ProgressSink>,
     /// Log messages.
     pub messages: Option<MessageSink>,
+    /// Questions.
+    pub questions: Option<QuestionSink>,
 }
 
 /// What a store keeps for the instance in it.
@@ -54,6 +58,12 @@ pub(super) struct State {
     pub(super) patience: Arc<Patience>,
     /// What the client of the call in flight wants to hear.
     pub(super) notices: Notices,
+    /// Questions that the call in flight has asked.
+    pub(super) asked: u32,
+    /// What all calls remember.
+    pub(super) memories: Arc<Memories>,
+    /// What the call in flight holds of it.
+    pub(super) held: Held,
 }
 
 impl State {
@@ -62,6 +72,7 @@ impl State {
     pub(super) fn new(
         plugin: PluginName,
         settings: Settings,
+        memories: Arc<Memories>,
         limits: &Limits,
         output: Option<ExporterOutput>,
     ) -> Self {
@@ -87,6 +98,9 @@ impl State {
             incoming: OpenResponses::default(),
             patience: Arc::new(Patience::new()),
             notices: Notices::default(),
+            asked: 0,
+            memories,
+            held: Held::default(),
         }
     }
 
@@ -174,9 +188,16 @@ impl<B> Guest<B> {
     }
 
     /// Gets ready for one call.
-    pub(super) fn begin(&mut self, request: Option<RequestId>, egress: Option<Egress>) {
+    pub(super) fn begin(
+        &mut self,
+        request: Option<RequestId>,
+        egress: Option<Egress>,
+        whose: Option<Whose>,
+    ) {
         let ticks = self.limits.compute_ticks();
         let state = self.store.data_mut();
+        state.asked = 0;
+        state.held.begin(whose);
         state.ticks_left = ticks;
         state.out_of_ticks = false;
         state.memory.refused = false;
@@ -202,6 +223,7 @@ impl<B> Guest<B> {
         state.egress = None;
         state.incoming.close();
         state.notices = Notices::default();
+        state.held.end();
         state.log.end();
         let cause = match result {
             Ok(Ok(value)) => return Ok(value),

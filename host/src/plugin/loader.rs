@@ -347,7 +347,7 @@ async fn describe(
                 Err(error) => Err(fault(cause_of(&error, store.data(), &limits)).into()),
                 Ok(exports) => {
                     let mut guest = Guest::new(store, exports, name.clone(), limits, slot);
-                    guest.begin(None, None);
+                    guest.begin(None, None, None);
                     let exports = guest.exports.cortex_gateway_plugin();
                     let result = tokio::time::timeout(
                         DESCRIBE_WALL,

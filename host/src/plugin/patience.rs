@@ -3,8 +3,7 @@
 //! MCP, "Progress": whoever waits may start its clock again with each report, and should never
 //! wait for ever.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::error::Elapsed;
@@ -15,25 +14,64 @@ const FACTOR: u32 = 30;
 /// … and never longer than this, unless the limit itself is longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The last sign of life of one call.
-pub(super) struct Patience(Mutex<Instant>);
+/// The clock of one call.
+pub(super) struct Patience(Mutex<Clock>);
+
+struct Clock {
+    /// The last sign of life.
+    last: Instant,
+    /// Since when it stands still.
+    held: Option<Instant>,
+    /// For how long it stood still before.
+    stood: Duration,
+}
+
+/// For as long as this lives the clock stands still: somebody else is waited for.
+pub(super) struct Hold(Arc<Patience>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut clock = self.0.clock();
+        clock.last = Instant::now();
+        if let Some(since) = clock.held.take() {
+            clock.stood += since.elapsed();
+        }
+    }
+}
 
 impl Patience {
     /// For a call that begins now.
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Instant::now()))
+        Self(Mutex::new(Clock {
+            last: Instant::now(),
+            held: None,
+            stood: Duration::ZERO,
+        }))
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops the clock.
+    pub(super) fn hold(self: &Arc<Self>) -> Hold {
+        self.clock().held = Some(Instant::now());
+        Hold(Arc::clone(self))
     }
 
     /// The call is alive.
     pub(super) fn sign_of_life(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.clock().last = Instant::now();
     }
 
     /// When something is over that began then and may take this long.
     pub(super) fn deadline(&self, begun: Instant, limit: Duration) -> Instant {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = self.clock();
+        if clock.held.is_some() {
+            return Instant::now() + limit;
+        }
         let longest = limit.saturating_mul(FACTOR).min(LONGEST).max(limit);
-        (last.max(begun) + limit).min(begun + longest)
+        (clock.last.max(begun) + limit).min(begun + clock.stood + longest)
     }
 
     /// Runs something that begins now and may take this long.
@@ -97,5 +135,19 @@ mod tests {
         let began = Instant::now();
         assert!(patience.wait(SECOND, lively).await.is_ok());
         assert!(began.elapsed() >= Duration::from_millis(200));
+    }
+
+    #[tokio::test]
+    async fn the_clock_stands_still_while_somebody_else_is_waited_for() {
+        let patience = Arc::new(Patience::new());
+        let asking = async {
+            let held = patience.hold();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(held);
+        };
+        let limit = Duration::from_millis(20);
+        assert!(patience.wait(limit, asking).await.is_ok());
+        let silent = std::future::pending::<()>();
+        assert!(patience.wait(limit, silent).await.is_err(), "it runs again");
     }
 }

@@ -64,7 +64,7 @@ impl Policy {
             runtime,
         };
         let mut guest = policy.fresh("reads").await?;
-        guest.begin(None, None);
+        guest.begin(None, None, None);
         let exports = guest.exports.cortex_gateway_policy();
         let result = tokio::time::timeout(WALL, exports.call_reads(&mut guest.store)).await;
         policy.reads = guest.end("reads", WALL, result)?;
@@ -92,7 +92,7 @@ impl Policy {
         request: RequestId,
     ) -> Result<Vec<bool>, Fault> {
         let mut guest = self.fresh("filter").await?;
-        guest.begin(Some(request), None);
+        guest.begin(Some(request), None, None);
         let exports = guest.exports.cortex_gateway_policy();
         let result = tokio::time::timeout(
             WALL,
@@ -121,7 +121,7 @@ impl Policy {
         request: RequestId,
     ) -> Result<Decision, Fault> {
         let mut guest = self.fresh("authorize").await?;
-        guest.begin(Some(request), None);
+        guest.begin(Some(request), None, None);
         let arguments = self.reads("arguments").then(|| arguments.to_owned());
         let exports = guest.exports.cortex_gateway_policy();
         let principal = to_wire(caller);

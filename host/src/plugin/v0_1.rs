@@ -9,9 +9,14 @@ pub(super) mod adapter {
             "cortex:gateway/http.send": async,
             "cortex:gateway/http.open": async,
             "cortex:gateway/http.[method]incoming.read": async,
+            "cortex:gateway/client.ask": async,
+            "cortex:gateway/memory.hold": async,
         },
         exports: { default: async },
-        with: { "cortex:gateway/http.incoming": crate::plugin::incoming::Incoming },
+        with: {
+            "cortex:gateway/http.incoming": crate::plugin::incoming::Incoming,
+            "cortex:gateway/memory.slot": crate::plugin::memory::Slot,
+        },
         additional_derives: [Clone],
     });
 }
@@ -47,10 +52,11 @@ pub(super) mod exporter {
 /// The types of the contract, as the rest of the host uses them. A later line is converted
 /// into these where it is bound.
 pub mod model {
+    pub use super::adapter::cortex::gateway::client::{AskError, Refusal as ClientRefusal};
     pub use super::adapter::cortex::gateway::types::{Capability, Description, Principal};
     pub use super::adapter::exports::cortex::gateway::backend::{
         Blob, CallError, Catalog, Completion, CompletionResult, Content, Continuation, Deprecation,
-        Failure, HeaderArgument, InputRequired, ListedResource, MissingScope, Prompt, PromptCall,
+        Failure, HeaderArgument, InputRequired, LinkRequired, ListedResource, MissingScope, Prompt, PromptCall,
         PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead, ResourceResult,
         ResourceTemplate, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
     };

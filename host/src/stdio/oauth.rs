@@ -4,18 +4,10 @@
 //! refreshed; only where that fails is the user asked. A login goes on when the request that
 //! caused it was given up: clients lose patience sooner than people find their password.
 
-mod challenge;
 mod code;
 mod device;
-mod discover;
-mod fetch;
-mod form;
-
 mod loopback;
-mod pkce;
-mod register;
 mod store;
-mod token;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,12 +21,12 @@ use super::access::Next;
 use crate::outbound::Client;
 use crate::types::{ScopeSet, Secret};
 
-pub(super) use challenge::Challenge;
-use discover::{Place, Server};
-use fetch::Http;
-use register::Registrar;
+pub(super) use crate::oauth_client::Challenge;
+use crate::oauth_client::discover::{self, Place, Server};
+use crate::oauth_client::fetch::Http;
+use crate::oauth_client::register::{self, About, Registrar};
+use crate::oauth_client::token::{self, Grant};
 use store::{Locked, Store};
-use token::Grant;
 
 /// A token is refreshed this long before it expires.
 const EARLY: u64 = 60;
@@ -45,10 +37,10 @@ const COOL_DOWN: Duration = Duration::from_secs(30);
 #[derive(Debug, Error)]
 pub(super) enum LoginError {
     /// It is not known where to log in.
-    #[error("cannot log in: {0}")]
+    #[error("cannot log in: {0}; or set CORTEX_STDIO_TOKEN")]
     Discovery(#[from] discover::DiscoverError),
     /// There is no client id.
-    #[error("cannot log in: {0}")]
+    #[error("cannot log in: {0}; give a client id that it knows, with --client-id")]
     Registration(#[from] register::RegisterError),
     /// The loopback flow failed.
     #[error("the login failed: {0}; try again")]
@@ -346,7 +338,12 @@ impl Login {
         let registrar = Registrar {
             http: &self.http,
             server: &place.server,
-            wishes: &self.wishes,
+            given: (self.wishes.client_id.as_deref())
+                .map(|id| (id, self.wishes.client_secret.as_ref())),
+            about: About {
+                name: "Cortex Gateway (stdio)",
+                kind: "native",
+            },
         };
         let scopes = with_offline_access(scopes, &place.server);
         let by_device = place.server.device.is_some()
@@ -399,14 +396,4 @@ fn with_offline_access(scopes: &ScopeSet, server: &Server) -> ScopeSet {
         Ok(offline) if server.offline_access && !scopes.is_empty() => scopes.union(&offline),
         _ => scopes.clone(),
     }
-}
-
-/// Somebody else's text, fit for a message.
-fn shown(text: &str) -> String {
-    text.escape_debug().take(200).collect()
-}
-
-fn seconds_now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -1,6 +1,6 @@
 //! Why a call did not end well.
 
-use super::{CallError, Failure, MissingScope, Scope};
+use super::{CallError, Failure, LinkRequired, MissingScope, Scope};
 
 /// Words for [`Failure::code`](super::Failure::code), for audit and metrics. An adapter may add
 /// its own.
@@ -49,6 +49,14 @@ impl CallError {
     /// The arguments are wrong; says what, for the model to read.
     pub fn invalid_arguments(what: impl Into<String>) -> Self {
         Self::InvalidArguments(what.into())
+    }
+
+    /// The backend wants the user's own account there, or another grant of it than there is: the user
+    /// is sent to link one. `scopes`: those that it asked for besides.
+    pub fn link_required<S: Into<Scope>>(scopes: impl IntoIterator<Item = S>) -> Self {
+        Self::LinkRequired(LinkRequired {
+            scopes: scopes.into_iter().map(Into::into).collect(),
+        })
     }
 
     /// The backend wants more scopes, and having them would help: the client is told to step up.

@@ -17,7 +17,7 @@ const UNAVAILABLE: &str = "backend_unavailable";
 const MISSING_CAPABILITY: &str = "missing_capability";
 
 /// How a call ends well.
-pub(super) enum Outcome {
+pub(in crate::pipeline) enum Outcome {
     /// With a result.
     Done(Done),
     /// With questions for the client.
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
 }
 
 /// A result.
-pub(super) enum Done {
+pub(in crate::pipeline) enum Done {
     Tool(ToolResult),
     Prompt(PromptResult),
     Resource(ResourceResult),
@@ -94,6 +94,11 @@ pub(super) fn error(gw: &Gateway, intent: &Intent, error: CallError) -> Result<A
             None => failure_answer(gw, intent, failure),
         },
         CallError::MissingScope(missing) => missing_scope(gw, intent, missing),
+        // `adapter::run` sees to these.
+        CallError::LinkRequired(_) => {
+            let why = format!("Backend {backend} asks for an account");
+            failed(gw, intent, "account_required", why)
+        }
         CallError::NotFound(_) => Err(match &intent.action {
             Action::Call { .. } => Refusal::UnknownTool(intent.entry.name.clone()),
             Action::Get { .. } => Refusal::UnknownPrompt(intent.entry.name.clone()),
@@ -129,7 +134,7 @@ fn missing_capability(intent: &Intent, failure: &Failure) -> Option<Value> {
 }
 
 /// Like [`error`], for failures that the gateway itself tells of.
-pub(super) fn failed(
+pub(in crate::pipeline) fn failed(
     gw: &Gateway,
     intent: &Intent,
     code: &str,

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::{Call, Wrong};
 use crate::pipeline::{Refusal, Route};
 use crate::plugin::model::{CallError, MissingScope};
-use crate::plugin::{Adapter, Fault, OnBehalf};
+use crate::pipeline::credential::{self, NotShown};
+use crate::plugin::{Adapter, Fault, OnBehalf, Shown};
 use crate::types::{BackendId, Scope, ScopeSet};
 
 /// Longest id of a ticket that is passed on, in characters.
@@ -80,8 +81,9 @@ pub(super) async fn report(
     ticket: &Value,
 ) -> Result<Kept, NotDone> {
     let (route, adapter) = find(call, id)?;
+    let shown = shown(call, route).await?;
     let answer = adapter
-        .report_ticket(on_behalf(call, route), ticket.to_string())
+        .report_ticket(on_behalf(call, route, &shown), ticket.to_string())
         .await;
     let text = done(call, id, answer)?;
     let bad = |what: &str| {
@@ -112,8 +114,9 @@ pub(super) async fn list(
     query: &Value,
 ) -> Result<Vec<Map<String, Value>>, NotDone> {
     let (route, adapter) = find(call, id)?;
+    let shown = shown(call, route).await?;
     let answer = adapter
-        .list_tickets(on_behalf(call, route), query.to_string())
+        .list_tickets(on_behalf(call, route, &shown), query.to_string())
         .await;
     let text = done(call, id, answer)?;
     match serde_json::from_str::<Vec<Map<String, Value>>>(&text) {
@@ -141,12 +144,24 @@ fn find<'a>(call: &Call<'a>, id: &BackendId) -> Result<(&'a Route, &'a Adapter),
     }
 }
 
-fn on_behalf<'a>(call: &'a Call<'_>, route: &'a Route) -> OnBehalf<'a> {
+/// What the backend is shown of the caller.
+async fn shown(call: &Call<'_>, route: &Route) -> Result<Shown, NotDone> {
+    let shown = credential::of(call.gw, &call.asker.caller, route).await;
+    shown.map_err(|why| match why {
+        NotShown::Failed(code, text) => NotDone::Failed(code, text),
+        NotShown::LinkAgain => {
+            let text = format!("Your account at {} has to be linked again", route.backend.id);
+            NotDone::Failed("account_required", text)
+        }
+    })
+}
+
+fn on_behalf<'a>(call: &'a Call<'_>, route: &'a Route, shown: &'a Shown) -> OnBehalf<'a> {
     let caller = &call.asker.caller;
     OnBehalf {
         backend: &route.backend,
         caller: caller.principal(),
-        token: caller.token(),
+        shown,
         request: call.asker.id,
     }
 }
@@ -169,6 +184,9 @@ fn done(
     Err(match error {
         CallError::MissingScope(missing) => NotDone::MissingScope(missing),
         CallError::Failed(failure) => NotDone::Failed(word(&failure.code), short(&failure.message)),
+        CallError::LinkRequired(_) => {
+            NotDone::Failed("account_required", format!("Backend {id} asks for an account"))
+        }
         CallError::NotFound(_) | CallError::Unsupported => NotDone::Failed(
             "unsupported",
             format!("Backend {id} does not keep tickets; tell the gateway's operator"),

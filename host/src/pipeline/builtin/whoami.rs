@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{About, Call, Wrong, arguments, object, reads_only};
 use crate::catalog::Health;
 use crate::pipeline::Route;
+use crate::pipeline::credential::{self, NotShown};
 use crate::plugin::OnBehalf;
 use crate::plugin::model::CallError;
 
@@ -86,14 +87,22 @@ async fn ask(call: &Call<'_>, route: &Route) -> Result<Map<String, Value>, Strin
         .as_ref()
         .map_err(|missing| format!("no adapter `{missing}` is loaded"))?;
     let caller = &call.asker.caller;
-    let asking = adapter.whoami(OnBehalf {
-        backend: &route.backend,
-        caller: caller.principal(),
-        token: caller.token(),
-        request: call.asker.id,
-    });
+    let asking = async {
+        let shown = credential::of(call.gw, caller, route).await;
+        let shown = shown.map_err(|why| match why {
+            NotShown::Failed(_, text) => text,
+            NotShown::LinkAgain => "the account there has to be linked again".to_owned(),
+        })?;
+        let user = OnBehalf {
+            backend: &route.backend,
+            caller: caller.principal(),
+            shown: &shown,
+            request: call.asker.id,
+        };
+        Ok::<_, String>(adapter.whoami(user).await)
+    };
     let answer = tokio::time::timeout(PATIENCE, asking).await;
-    let answer = answer.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
+    let answer = answer.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))??;
     let text = match answer {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => return Err(in_words(error)),
@@ -116,6 +125,7 @@ fn in_words(error: CallError) -> String {
         CallError::MissingScope(missing) => {
             format!("missing scope: {}", missing.required.join(" "))
         }
+        CallError::LinkRequired(_) => "it asks for an account".to_owned(),
         CallError::NotFound(_) | CallError::Unsupported => "it does not say".to_owned(),
         CallError::InvalidArguments(what) | CallError::Other(what) => what,
     }

@@ -112,6 +112,10 @@ pub(super) fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
             data: Some(json!({ "requiredCapabilities": required })),
             ..told(StatusCode::BAD_REQUEST, code::MISSING_CAPABILITY)
         },
+        Refusal::LinkRequired { elicitations, .. } => Told {
+            data: Some(json!({ "elicitations": elicitations })),
+            ..told(StatusCode::OK, code::URL_ELICITATION_REQUIRED)
+        },
         Refusal::InsufficientScope { required, granted } => Told {
             message: "Insufficient scope".to_owned(),
             data: Some(json!({ "required": required, "granted": granted })),

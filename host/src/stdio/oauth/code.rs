@@ -8,12 +8,13 @@ use thiserror::Error;
 use tracing::debug;
 
 use super::LoginError;
-use super::discover::Place;
-use super::fetch::Http;
+use crate::oauth_client::authorize::{Authorization, AuthorizeError};
+use crate::oauth_client::discover::Place;
+use crate::oauth_client::fetch::Http;
 use super::loopback::{Expected, Loopback};
-use super::pkce::{NoRandomness, Pkce, random};
-use super::register::{RegisterError, Registered, Registrar};
-use super::token::{self, Grant, TokenError};
+use crate::oauth_client::pkce::{NoRandomness, Pkce, random};
+use crate::oauth_client::register::{RegisterError, Registered, Registrar};
+use crate::oauth_client::token::{self, Grant, TokenError};
 use crate::types::{ScopeSet, Secret};
 
 /// Longest that the user may take.
@@ -31,18 +32,9 @@ pub(in crate::stdio) enum CodeError {
     /// The user did not come back.
     #[error("nobody logged in within 10 minutes")]
     TooLate,
-    /// Somebody else answered (RFC 9207 §2.4).
-    #[error("the answer came from another authorization server than was asked")]
-    OtherIssuer,
-    /// It is not known who answered.
-    #[error("the answer lacks `iss`, which the authorization server promises")]
-    NoIssuer,
-    /// The server, or the user, says no.
-    #[error("the authorization server says `{0}`{1}")]
-    Refused(String, String),
-    /// The server says neither yes nor no.
-    #[error("the answer has no code")]
-    NoCode,
+    /// The answer brings no code.
+    #[error(transparent)]
+    Answer(#[from] AuthorizeError),
     /// The code brings no token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -101,25 +93,16 @@ impl Flow {
         let Self { loopback, client } = self;
         let (state, pkce) = (random()?, Pkce::new()?);
         let redirect = loopback.redirect();
-        let mut url = place
-            .server
-            .authorization
-            .clone()
-            .ok_or(CodeError::NotOffered)?;
-        {
-            let mut query = url.query_pairs_mut();
-            query
-                .append_pair("response_type", "code")
-                .append_pair("client_id", &client.id)
-                .append_pair("redirect_uri", &redirect)
-                .append_pair("state", &state)
-                .append_pair("code_challenge", &pkce.challenge)
-                .append_pair("code_challenge_method", "S256")
-                .append_pair("resource", &place.resource);
-            if !scopes.is_empty() {
-                query.append_pair("scope", &scopes.to_string());
-            }
+        let endpoint = place.server.authorization.as_ref();
+        let url = Authorization {
+            client_id: &client.id,
+            redirect: &redirect,
+            state: &state,
+            pkce: &pkce,
+            resource: &place.resource,
+            scopes,
         }
+        .url(endpoint.ok_or(CodeError::NotOffered)?);
         // For a person, and so not as a log line.
         eprintln!("To log in, open this in a browser on this machine:\n\n  {url}\n");
         if browser {

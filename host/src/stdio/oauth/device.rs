@@ -6,11 +6,11 @@ use http::StatusCode;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::discover::Place;
-use super::fetch::{Http, HttpError};
-use super::register::Registered;
-use super::token::{self, Grant, TokenError};
-use super::{form, shown};
+use crate::oauth_client::discover::Place;
+use crate::oauth_client::fetch::{Http, HttpError};
+use crate::oauth_client::register::Registered;
+use crate::oauth_client::token::{self, Grant, TokenError};
+use crate::oauth_client::{form, shown};
 use crate::types::ScopeSet;
 
 /// Wait between two questions, if the server names none (§3.2).

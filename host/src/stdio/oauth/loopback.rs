@@ -1,6 +1,5 @@
 //! Where the browser comes back to (RFC 8252 §7.3): a socket of this machine, for one login.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::code::CodeError;
-use super::shown;
+use crate::oauth_client::authorize;
 use crate::types::Secret;
 
 const PATH: &str = "/callback";
@@ -130,35 +129,12 @@ fn page(
 
 /// RFC 6749 §4.1.2, RFC 9207 §2.4. `None`: this answers something else.
 fn judge(query: &str, expected: &Expected) -> Option<Result<Secret, CodeError>> {
-    let mut params = HashMap::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if params
-            .insert(name.into_owned(), value.into_owned())
-            .is_some()
-        {
-            return None;
-        }
-    }
-    if !expected.state.matches(params.get("state")?.as_bytes()) {
+    let response = authorize::Response::read(query)?;
+    if !expected.state.matches(response.state()?.as_bytes()) {
         return None;
     }
-    // Nothing else of it is looked at before it is known whose it is.
-    match params.get("iss") {
-        Some(iss) if *iss != expected.issuer => return Some(Err(CodeError::OtherIssuer)),
-        None if expected.promises_iss => return Some(Err(CodeError::NoIssuer)),
-        _ => {}
-    }
-    if let Some(error) = params.get("error") {
-        let description = params
-            .get("error_description")
-            .map(|text| format!(" ({})", shown(text)));
-        return Some(Err(CodeError::Refused(
-            shown(error),
-            description.unwrap_or_default(),
-        )));
-    }
-    let code = params.remove("code").filter(|code| !code.is_empty());
-    Some(code.map(Secret::new).ok_or(CodeError::NoCode))
+    let code = response.code(&expected.issuer, expected.promises_iss);
+    Some(code.map_err(CodeError::from))
 }
 
 /// A page of our own words: nothing of the request is in it.
@@ -187,64 +163,6 @@ fn html(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn judged(query: &str, promises_iss: bool) -> Option<Result<String, String>> {
-        let expected = Expected {
-            state: Secret::new("s1".to_owned()),
-            issuer: "https://i.example/t".to_owned(),
-            promises_iss,
-        };
-        let judged = judge(query, &expected)?;
-        Some(
-            judged
-                .map(|code| code.reveal().to_owned())
-                .map_err(|error| error.to_string()),
-        )
-    }
-
-    #[test]
-    fn only_the_answer_that_was_waited_for_counts() {
-        let code = Some(Ok("c1".to_owned()));
-        assert_eq!(judged("code=c1&state=s1", false), code);
-        assert_eq!(
-            judged("code=c1&state=s1&iss=https%3A%2F%2Fi.example%2Ft", true),
-            code
-        );
-        for other in [
-            "",
-            "code=c1",
-            "code=c1&state=s2",
-            "code=c1&state=s1&state=s1",
-            "code=c1&code=c2&state=s1",
-        ] {
-            assert_eq!(judged(other, false), None, "{other}");
-        }
-        for (query, promised, expected) in [
-            ("code=c1&state=s1", true, "iss"),
-            (
-                "code=c1&state=s1&iss=https%3A%2F%2Fi.example%2Ft%2F",
-                false,
-                "another",
-            ),
-            (
-                "error=evil&state=s1&iss=https%3A%2F%2Fevil.example",
-                false,
-                "another",
-            ),
-            (
-                "error=access_denied&error_description=No.&state=s1",
-                false,
-                "access_denied` (No.)",
-            ),
-            ("state=s1", false, "no code"),
-        ] {
-            let error = judged(query, promised).expect("judged").expect_err(query);
-            assert!(
-                error.contains(expected) && !error.contains("evil"),
-                "{error}"
-            );
-        }
-    }
 
     #[test]
     fn a_redirect_tells_its_port() {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use super::register::Registered;
-use super::token::Grant;
+use crate::oauth_client::register::Registered;
+use crate::oauth_client::token::Grant;
 use crate::types::{Scope, Secret};
 
 /// What is kept.

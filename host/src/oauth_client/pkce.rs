@@ -9,23 +9,23 @@ use crate::types::Secret;
 /// There is no randomness on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("this machine gives no random numbers")]
-pub(in crate::stdio) struct NoRandomness;
+pub(crate) struct NoRandomness;
 
 /// 256 random bits as text.
-pub(in crate::stdio) fn random() -> Result<String, NoRandomness> {
+pub(crate) fn random() -> Result<String, NoRandomness> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// A verifier and its S256 challenge.
-pub(super) struct Pkce {
-    pub(super) verifier: Secret,
-    pub(super) challenge: String,
+pub(crate) struct Pkce {
+    pub(crate) verifier: Secret,
+    pub(crate) challenge: String,
 }
 
 impl Pkce {
-    pub(super) fn new() -> Result<Self, NoRandomness> {
+    pub(crate) fn new() -> Result<Self, NoRandomness> {
         Ok(Self::of(random()?))
     }
 

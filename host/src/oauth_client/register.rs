@@ -6,22 +6,22 @@ use thiserror::Error;
 
 use super::discover::Server;
 use super::fetch::{Http, HttpError};
-use super::{Wishes, shown, token};
+use super::{shown, token};
 use crate::types::Secret;
 
 /// Why there is no client id.
 #[derive(Debug, Error)]
-pub(in crate::stdio) enum RegisterError {
+pub(crate) enum RegisterError {
     /// Nobody gave one, and the server makes none.
     #[error(
-        "`{0}` registers no clients by itself: give a client id that it knows, with --client-id"
+        "`{0}` registers no clients by itself, and no client id is given that it knows"
     )]
     NotOffered(String),
     /// It refuses.
-    #[error("the registration failed: {0}; give a client id with --client-id")]
+    #[error("the registration failed: {0}")]
     Refused(token::TokenError),
     /// It says yes, but not how.
-    #[error("the registration's answer names no client id; give one with --client-id")]
+    #[error("the registration's answer names no client id")]
     NoId,
     /// It cannot be asked.
     #[error("the registration failed: {0}")]
@@ -30,36 +30,48 @@ pub(in crate::stdio) enum RegisterError {
 
 /// A client id and what belongs to it.
 #[derive(Clone, Debug)]
-pub(super) struct Registered {
-    pub(super) id: String,
-    pub(super) secret: Option<Secret>,
+pub(crate) struct Registered {
+    pub(crate) id: String,
+    pub(crate) secret: Option<Secret>,
     /// The secret goes into forms, and not into a header.
-    pub(super) secret_in_form: bool,
+    pub(crate) secret_in_form: bool,
     /// Where its redirects go, where that was registered.
-    pub(super) redirect: Option<String>,
+    pub(crate) redirect: Option<String>,
 }
 
 /// Gets client ids.
 #[derive(Clone, Copy)]
-pub(super) struct Registrar<'a> {
-    pub(super) http: &'a Http,
-    pub(super) server: &'a Server,
-    pub(super) wishes: &'a Wishes,
+pub(crate) struct Registrar<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) server: &'a Server,
+    /// A client id that the authorization server knows.
+    pub(crate) given: Option<(&'a str, Option<&'a Secret>)>,
+    /// How we introduce ourselves where we are not known.
+    pub(crate) about: About<'a>,
+}
+
+/// What a client says of itself (RFC 7591 §2).
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) name: &'a str,
+    /// `native` or `web` (OpenID Connect Dynamic Client Registration 1.0 §2).
+    pub(crate) kind: &'a str,
 }
 
 impl Registrar<'_> {
-    /// The client id that the user gave.
-    pub(super) fn given(&self) -> Option<Registered> {
+    /// The client id that was given.
+    pub(crate) fn given(&self) -> Option<Registered> {
+        let (id, secret) = self.given?;
         Some(Registered {
-            id: self.wishes.client_id.clone()?,
-            secret: self.wishes.client_secret.clone(),
+            id: id.to_owned(),
+            secret: secret.cloned(),
             secret_in_form: self.server.secret_in_form,
             redirect: None,
         })
     }
 
     /// A client for the device flow.
-    pub(super) async fn for_device(
+    pub(crate) async fn for_device(
         &self,
         known: Option<Registered>,
     ) -> Result<Registered, RegisterError> {
@@ -74,7 +86,7 @@ impl Registrar<'_> {
     }
 
     /// Registers a client with this redirect, or without one for the device flow.
-    pub(super) async fn register(
+    pub(crate) async fn register(
         &self,
         redirect: Option<&str>,
     ) -> Result<Registered, RegisterError> {
@@ -82,9 +94,9 @@ impl Registrar<'_> {
             return Err(RegisterError::NotOffered(shown(&self.server.issuer)));
         };
         let mut asked = json!({
-            "client_name": "Cortex Gateway (stdio)",
+            "client_name": self.about.name,
             "token_endpoint_auth_method": "none",
-            "application_type": "native",
+            "application_type": self.about.kind,
         });
         match redirect {
             Some(redirect) => {

@@ -16,10 +16,10 @@ const MAX_SERVERS: usize = 4;
 
 /// Why it is not known where to log in.
 #[derive(Debug, Error)]
-pub(in crate::stdio) enum DiscoverError {
+pub(crate) enum DiscoverError {
     /// It does not say.
     #[error(
-        "the MCP server asks for a token and does not say where to get one (RFC 9728); set CORTEX_STDIO_TOKEN"
+        "the MCP server asks for a token and does not say where to get one (RFC 9728)"
     )]
     NoMetadata,
     /// What it says is about somebody else: a token for that would be for somebody else, too.
@@ -37,29 +37,33 @@ pub(in crate::stdio) enum DiscoverError {
 
 /// An authorization server, as far as its metadata matters here.
 #[derive(Clone, Debug)]
-pub(super) struct Server {
-    pub(super) issuer: String,
-    pub(super) authorization: Option<Url>,
-    pub(super) token: Url,
-    pub(super) device: Option<Url>,
-    pub(super) registration: Option<Url>,
+pub(crate) struct Server {
+    pub(crate) issuer: String,
+    pub(crate) authorization: Option<Url>,
+    pub(crate) token: Url,
+    pub(crate) device: Option<Url>,
+    pub(crate) registration: Option<Url>,
+    pub(crate) revocation: Option<Url>,
+    /// It reads what a client says of itself where the client's id leads to (OAuth Client ID
+    /// Metadata Document).
+    pub(crate) reads_documents: bool,
     /// It promises `iss` in authorization responses (RFC 9207 §3).
-    pub(super) promises_iss: bool,
+    pub(crate) promises_iss: bool,
     /// It takes client secrets in forms, and not by HTTP Basic.
-    pub(super) secret_in_form: bool,
-    pub(super) offline_access: bool,
+    pub(crate) secret_in_form: bool,
+    pub(crate) offline_access: bool,
 }
 
 /// Where to get tokens, and for what.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) resource: String,
-    pub(super) scopes: Option<ScopeSet>,
-    pub(super) server: Server,
+pub(crate) struct Place {
+    pub(crate) resource: String,
+    pub(crate) scopes: Option<ScopeSet>,
+    pub(crate) server: Server,
 }
 
 /// Finds where to get a token for the MCP server at `mcp`.
-pub(super) async fn find(
+pub(crate) async fn find(
     http: &Http,
     mcp: &Url,
     challenge: &Challenge,
@@ -134,7 +138,7 @@ fn well_known(url: &Url, suffix: &str) -> Vec<Url> {
 
 /// Whether a resource is the MCP server or what it lies under. Otherwise a hostile server could
 /// have us get a token for another one, and hand it over (RFC 9728 §7.3).
-fn covers(resource: &str, mcp: &Url) -> bool {
+pub(crate) fn covers(resource: &str, mcp: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else {
         return false;
     };
@@ -150,7 +154,11 @@ fn covers(resource: &str, mcp: &Url) -> bool {
     (resource.origin() == mcp.origin() || one_machine) && under && resource.fragment().is_none()
 }
 
-async fn server(http: &Http, issuer: &str) -> Result<Server, String> {
+/// The authorization server of this name.
+///
+/// # Errors
+/// Why it cannot be used, in words.
+pub(crate) async fn server(http: &Http, issuer: &str) -> Result<Server, String> {
     let url = http
         .trusted(issuer)
         .ok_or_else(|| HttpError::Untrustworthy(shown(issuer)).to_string())?;
@@ -217,6 +225,9 @@ fn read(http: &Http, metadata: &Map<String, Value>) -> Result<Server, String> {
         token,
         device,
         registration: url("registration_endpoint"),
+        revocation: url("revocation_endpoint"),
+        reads_documents: metadata.get("client_id_metadata_document_supported")
+            == Some(&Value::Bool(true)),
         promises_iss: metadata.get("authorization_response_iss_parameter_supported")
             == Some(&Value::Bool(true)),
         secret_in_form: methods.contains(&"client_secret_post")

@@ -10,14 +10,14 @@ use crate::types::{Scope, ScopeSet};
 
 /// What a `Bearer` challenge says; empty if there was none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::stdio) struct Challenge {
+pub(crate) struct Challenge {
     params: BTreeMap<String, String>,
     scopes: Option<ScopeSet>,
 }
 
 impl Challenge {
     /// Reads the first `Bearer` challenge.
-    pub(in crate::stdio) fn read(headers: &HeaderMap) -> Self {
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
         let values = headers.get_all(WWW_AUTHENTICATE).iter();
         let challenges = values
             .filter_map(|value| value.to_str().ok())
@@ -39,19 +39,19 @@ impl Challenge {
     }
 
     /// Whether more scopes would help.
-    pub(in crate::stdio) fn is_insufficient_scope(&self) -> bool {
+    pub(crate) fn is_insufficient_scope(&self) -> bool {
         self.params
             .get("error")
             .is_some_and(|error| error == "insufficient_scope")
     }
 
     /// The scopes that it asks for.
-    pub(in crate::stdio) fn scopes(&self) -> Option<&ScopeSet> {
+    pub(crate) fn scopes(&self) -> Option<&ScopeSet> {
         self.scopes.as_ref()
     }
 
     /// Why, in the server's words.
-    pub(in crate::stdio) fn description(&self) -> Option<String> {
+    pub(crate) fn description(&self) -> Option<String> {
         let text = self
             .params
             .get("error_description")
@@ -60,7 +60,7 @@ impl Challenge {
     }
 
     /// Where the resource's metadata is.
-    pub(super) fn resource_metadata(&self) -> Option<&str> {
+    pub(crate) fn resource_metadata(&self) -> Option<&str> {
         self.params.get("resource_metadata").map(String::as_str)
     }
 }

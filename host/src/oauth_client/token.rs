@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value};
 use thiserror::Error;
+use url::Url;
 
 use super::discover::Place;
 use super::fetch::{Http, HttpError, Reply};
@@ -13,7 +14,7 @@ use crate::types::{Scope, ScopeSet, Secret};
 
 /// Why there is no token.
 #[derive(Debug, Error)]
-pub(in crate::stdio) enum TokenError {
+pub(crate) enum TokenError {
     /// The server says no (RFC 6749 §5.2).
     #[error("the authorization server says `{code}`{description}")]
     Refused {
@@ -35,13 +36,13 @@ pub(in crate::stdio) enum TokenError {
 
 impl TokenError {
     /// Whether asking again the same way is no use: the user has to log in.
-    pub(super) fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Refused { code, .. }
             if matches!(code.as_str(), "invalid_grant" | "invalid_client" | "unauthorized_client" | "invalid_scope"))
     }
 
     /// The server's error code.
-    pub(super) fn code(&self) -> Option<&str> {
+    pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { code, .. } => Some(code),
             _ => None,
@@ -51,17 +52,17 @@ impl TokenError {
 
 /// What the user granted.
 #[derive(Clone, Debug)]
-pub(super) struct Grant {
-    pub(super) access: Secret,
-    pub(super) refresh: Option<Secret>,
+pub(crate) struct Grant {
+    pub(crate) access: Secret,
+    pub(crate) refresh: Option<Secret>,
     /// Seconds since 1970.
-    pub(super) expires_at: Option<u64>,
-    pub(super) scopes: ScopeSet,
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) scopes: ScopeSet,
 }
 
 impl Grant {
     /// Whether the access token lives this many seconds more, as far as is known.
-    pub(super) fn lives_for(&self, seconds: u64) -> bool {
+    pub(crate) fn lives_for(&self, seconds: u64) -> bool {
         self.expires_at
             .is_none_or(|end| end > seconds_now().saturating_add(seconds))
     }
@@ -69,7 +70,7 @@ impl Grant {
 
 /// A good answer of the token endpoint.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     access: Secret,
     refresh: Option<Secret>,
     expires_at: Option<u64>,
@@ -77,8 +78,18 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// The access token alone.
+    pub(crate) fn into_access(self) -> Secret {
+        self.access
+    }
+
+    /// For how many seconds it is good, if that was said.
+    pub(crate) fn seconds_left(&self) -> Option<u64> {
+        Some(self.expires_at?.saturating_sub(seconds_now()))
+    }
+
     /// The grant; without words on scopes it has those that were asked for (RFC 6749 §5.1).
-    pub(super) fn asked(self, asked: &ScopeSet) -> Grant {
+    pub(crate) fn asked(self, asked: &ScopeSet) -> Grant {
         Grant {
             access: self.access,
             refresh: self.refresh,
@@ -88,7 +99,7 @@ impl Answer {
     }
 
     /// The grant after a refresh; what is not said stays as it was (RFC 6749 §6).
-    pub(super) fn after(self, old: &Grant) -> Grant {
+    pub(crate) fn after(self, old: &Grant) -> Grant {
         Grant {
             refresh: self.refresh.clone().or_else(|| old.refresh.clone()),
             ..self.asked(&old.scopes)
@@ -97,7 +108,7 @@ impl Answer {
 }
 
 /// Presents a refresh token.
-pub(super) async fn refresh(
+pub(crate) async fn refresh(
     http: &Http,
     place: &Place,
     client: &Registered,
@@ -111,7 +122,7 @@ pub(super) async fn refresh(
 }
 
 /// Asks the token endpoint; adds the resource.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     http: &Http,
     place: &Place,
     client: &Registered,
@@ -119,12 +130,18 @@ pub(super) async fn ask(
 ) -> Result<Answer, TokenError> {
     let mut fields = fields.to_vec();
     fields.push(("resource", &place.resource));
-    let form = form::of(client, &fields);
-    read(
-        &http
-            .form(&place.server.token, form.body, form.basic)
-            .await?,
-    )
+    post(http, &place.server.token, client, &fields).await
+}
+
+/// Asks a token endpoint just this.
+pub(crate) async fn post(
+    http: &Http,
+    endpoint: &Url,
+    client: &Registered,
+    fields: &[(&str, &str)],
+) -> Result<Answer, TokenError> {
+    let form = form::of(client, fields);
+    read(&http.form(endpoint, form.body, form.basic).await?)
 }
 
 fn read(reply: &Reply) -> Result<Answer, TokenError> {
@@ -168,7 +185,7 @@ fn lifetime(json: &Map<String, Value>) -> Option<u64> {
 }
 
 /// An error response (RFC 6749 §5.2).
-pub(super) fn refused(reply: &Reply) -> TokenError {
+pub(crate) fn refused(reply: &Reply) -> TokenError {
     let text = |name: &str| reply.json.get(name).and_then(Value::as_str).map(shown);
     TokenError::Refused {
         code: text("error").unwrap_or_else(|| reply.status.to_string()),

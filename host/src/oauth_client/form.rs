@@ -8,13 +8,13 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use super::register::Registered;
 
 /// A form and what goes beside it.
-pub(super) struct Form {
-    pub(super) body: String,
-    pub(super) basic: Option<HeaderValue>,
+pub(crate) struct Form {
+    pub(crate) body: String,
+    pub(crate) basic: Option<HeaderValue>,
 }
 
 /// A form of this client.
-pub(super) fn of(client: &Registered, fields: &[(&str, &str)]) -> Form {
+pub(crate) fn of(client: &Registered, fields: &[(&str, &str)]) -> Form {
     let mut form = Serializer::new(String::new());
     form.extend_pairs(fields);
     let mut basic = None;

@@ -1,0 +1,163 @@
+//! Calls that go on while their client is away: the owner asked in the middle of an exchange that stays
+//! open, and a modern client answers with a request of its own (MCP 2026-07-28, Multi Round-Trip
+//! Requests). Until it comes back the call is parked: bound to the caller and the request by the seal
+//! of its `requestState`, for ten minutes at most, and a bounded number of them.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::adapter::Outcome;
+use crate::account::Owner;
+use crate::plugin::model::CallError;
+use crate::plugin::{Fault, Question};
+
+/// Longest that a call is parked: as long as the seal of its state is good.
+const LONGEST: Duration = Duration::from_secs(600);
+/// Calls that are parked, of everybody and of one caller. Each keeps an instance of its plugin and a
+/// connection to its owner.
+const MOST: usize = 64;
+const MOST_OF_ONE: usize = 8;
+
+/// How a call ends.
+pub(super) type Ended = Result<Result<Outcome, CallError>, Fault>;
+
+/// A call that is under way.
+pub(super) struct Running {
+    work: Pin<Box<dyn Future<Output = Ended> + Send>>,
+    questions: mpsc::Receiver<Question>,
+}
+
+/// What comes next of a call.
+pub(super) enum Next {
+    /// Its end.
+    Ended(Ended),
+    /// A question to the client, for whose answer it waits.
+    Asks(Question),
+}
+
+impl Running {
+    pub(super) fn new(
+        work: impl Future<Output = Ended> + Send + 'static,
+        questions: mpsc::Receiver<Question>,
+    ) -> Self {
+        Self {
+            work: Box::pin(work),
+            questions,
+        }
+    }
+
+    /// Waits for what comes next. Not to be called after the end.
+    pub(super) async fn next(&mut self) -> Next {
+        tokio::select! {
+            biased;
+            Some(question) = self.questions.recv() => Next::Asks(question),
+            ended = &mut self.work => Next::Ended(ended),
+        }
+    }
+}
+
+/// A parked call with the question that it waits with.
+pub(super) struct Waiting {
+    pub(super) call: Running,
+    pub(super) question: Question,
+}
+
+struct Entry {
+    owner: Owner,
+    waiting: Waiting,
+}
+
+/// Parked calls.
+#[derive(Clone, Default)]
+pub struct Parked(Arc<Mutex<HashMap<Uuid, Entry>>>);
+
+impl Parked {
+    /// Parks a call. The error gives it back: there is no room.
+    pub(super) fn park(&self, owner: Owner, waiting: Waiting) -> Result<Uuid, Waiting> {
+        let id = Uuid::now_v7();
+        {
+            let mut all = self.lock();
+            let of_one = all.values().filter(|entry| entry.owner == owner).count();
+            if all.len() >= MOST || of_one >= MOST_OF_ONE {
+                return Err(waiting);
+            }
+            all.insert(id, Entry { owner, waiting });
+        }
+        let parked = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LONGEST).await;
+            // Dropping it ends it.
+            drop(parked.take(id));
+        });
+        Ok(id)
+    }
+
+    /// Takes a call up again. `None`: it is over, or was taken up before.
+    pub(super) fn take(&self, id: Uuid) -> Option<Waiting> {
+        let entry = self.lock().remove(&id);
+        entry.map(|entry| entry.waiting)
+    }
+
+    /// How many are parked.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Issuer, Subject};
+
+    fn owner(subject: &str) -> Owner {
+        Owner {
+            issuer: Issuer::new("https://login.example"),
+            subject: Subject::new(subject),
+        }
+    }
+
+    fn waiting() -> Waiting {
+        let (_, questions) = mpsc::channel(1);
+        let (reply, _) = tokio::sync::oneshot::channel();
+        Waiting {
+            call: Running::new(std::future::pending(), questions),
+            question: Question {
+                method: "roots/list".to_owned(),
+                params: "{}".to_owned(),
+                reply,
+            },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_parked_once_for_a_while_and_with_others_in_mind() {
+        let parked = Parked::default();
+        let id = parked.park(owner("ada"), waiting()).ok().expect("room");
+        assert!(parked.take(id).is_some() && parked.take(id).is_none());
+        for _ in 0..MOST_OF_ONE {
+            assert!(parked.park(owner("ada"), waiting()).is_ok());
+        }
+        assert!(parked.park(owner("ada"), waiting()).is_err());
+        assert!(parked.park(owner("bob"), waiting()).is_ok());
+        tokio::time::sleep(LONGEST + Duration::from_secs(1)).await;
+        assert!(parked.is_empty());
+        for n in 0..MOST {
+            assert!(parked.park(owner(&n.to_string()), waiting()).is_ok());
+        }
+        assert!(parked.park(owner("one more"), waiting()).is_err());
+    }
+}
