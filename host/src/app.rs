@@ -18,8 +18,8 @@ use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Parked, Route, Shares, Views,
-    Waiting, Watches,
+    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Parked, Route, Shares,
+    Views, Waiting, Watches,
 };
 use crate::plugin::{Backend, Plugins, Runtime};
 use crate::seal::{Sealer, key_file};

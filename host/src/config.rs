@@ -133,11 +133,7 @@ pub struct Config {
 
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
-const NOT_YET: &[&str] = &[
-    "CORTEX_DATABASE_URL",
-    "CORTEX_REDIS_URL",
-    "CRON_SECRET",
-];
+const NOT_YET: &[&str] = &["CORTEX_DATABASE_URL", "CORTEX_REDIS_URL", "CRON_SECRET"];
 
 /// A variable of the process environment.
 pub fn variable(name: &str) -> Option<String> {
@@ -150,7 +146,8 @@ impl Config {
     /// # Errors
     /// All wrong values together.
     pub fn from_env() -> Result<Self, Problems> {
-        Self::read(&variable)
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        Self::read_named(&variable, names.collect())
     }
 
     /// Reads the configuration from any source of variables.
@@ -158,7 +155,15 @@ impl Config {
     /// # Errors
     /// All wrong values together.
     pub fn read(source: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        let mut vars = Vars::new(source);
+        Self::read_named(source, Vec::new())
+    }
+
+    /// Like [`Config::read`]; `names` are those of all variables that are set.
+    fn read_named(
+        source: &dyn Fn(&str) -> Option<String>,
+        names: Vec<String>,
+    ) -> Result<Self, Problems> {
+        let mut vars = Vars::new(source, names);
 
         let mode = vars.choice(
             "CORTEX_ENV",
@@ -184,7 +189,9 @@ impl Config {
             &mut vars,
             oauth.as_ref().map(|oauth| oauth.issuer.as_str()),
             &technical,
-            backends.iter().any(|backend| matches!(backend.token, TokenMode::Exchange)),
+            backends
+                .iter()
+                .any(|backend| matches!(backend.token, TokenMode::Exchange)),
         );
         let identity = identity::read(&mut vars, &canonical_uri);
         let tickets = tickets::read(&mut vars, &backends);

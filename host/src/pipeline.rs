@@ -11,10 +11,10 @@ mod auth;
 mod base_scopes;
 mod batch;
 mod body;
-mod credential;
 mod budget;
 mod builtin;
 mod client_address;
+mod credential;
 mod dispatch;
 #[cfg(fuzzing)]
 pub mod fuzzing;

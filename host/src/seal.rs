@@ -250,7 +250,10 @@ fn key(key: &Key256) -> Option<Key> {
 /// bytes.
 fn associated(purpose: Purpose, key: &[u8], binding: &[&[u8]]) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    for part in [purpose.name(), key].into_iter().chain(binding.iter().copied()) {
+    for part in [purpose.name(), key]
+        .into_iter()
+        .chain(binding.iter().copied())
+    {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 use crate::oauth_client::register::Registered;
 use crate::seal::{KeyId, Purpose, Sealer};
 use crate::store::{Batch, Committed, Found, Scan, Space, Store, StoreError, Table};
-pub use care::Rotated;
 use crate::types::{BackendId, Issuer, Key256, Subject};
+pub use care::Rotated;
 use record::Sealed;
 pub(crate) use record::{Account, Origin};
 

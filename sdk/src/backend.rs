@@ -11,9 +11,10 @@ use crate::{Description, Package};
 pub use crate::bindings::cortex::gateway::types::{Principal, Scope};
 pub use crate::bindings::exports::cortex::gateway::backend::{
     Blob, CallError, Catalog, Completion, CompletionResult, Content, Continuation, Deprecation,
-    Failure, HeaderArgument, InputRequired, LinkRequired, ListedResource, MissingScope, Prompt, PromptArgument,
-    PromptCall, PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead,
-    ResourceResult, ResourceTemplate, Skipped, Target, Tool, ToolCall, ToolOutcome, ToolResult,
+    Failure, HeaderArgument, InputRequired, LinkRequired, ListedResource, MissingScope, Prompt,
+    PromptArgument, PromptCall, PromptOutcome, PromptResult, RequestContext, ResourceOutcome,
+    ResourceRead, ResourceResult, ResourceTemplate, Skipped, Target, Tool, ToolCall, ToolOutcome,
+    ToolResult,
 };
 pub use error::code;
 pub use reply::Reply;

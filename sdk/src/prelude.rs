@@ -6,4 +6,7 @@ pub use crate::backend::{
 };
 pub use crate::exporter::{AuditRecord, ExportError, Exporter};
 pub use crate::policy::{Decision, Item, Policy, PolicyError, Reads};
-pub use crate::{Description, Package, backend::Principal, client, client_log, http, log, progress};
+pub use crate::{
+    Description, Package, backend::Principal, client, client_log, http, log, memory, progress,
+    settings,
+};

@@ -22,8 +22,8 @@ use serde::de::IgnoredAny;
 
 use crate::backend::{Principal, RequestContext, Target, ToolCall};
 use crate::client::AskError;
-use crate::json::Json;
 use crate::http::{Header, HttpError, Request, Response};
+use crate::json::Json;
 use crate::log::Level;
 use crate::policy::Item;
 

@@ -158,8 +158,18 @@ mod tests {
             (Purpose::Link, &b"mail"[..], &mine, Stopped::Foreign),
             (Purpose::SignIn, b"wiki", &mine, Stopped::Foreign),
             (Purpose::Link, b"wiki", &headers(&[]), Stopped::OtherBrowser),
-            (Purpose::Link, b"wiki", &held(&cookie, &other), Stopped::OtherBrowser),
-            (Purpose::Link, b"wiki", &held(&other, &other), Stopped::OtherBrowser),
+            (
+                Purpose::Link,
+                b"wiki",
+                &held(&cookie, &other),
+                Stopped::OtherBrowser,
+            ),
+            (
+                Purpose::Link,
+                b"wiki",
+                &held(&other, &other),
+                Stopped::OtherBrowser,
+            ),
         ] {
             assert_eq!(resumed(purpose, binding, &state, headers), Err(expected));
         }

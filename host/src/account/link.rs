@@ -133,8 +133,7 @@ impl Accounts {
         };
         let binding = server.as_str().as_bytes();
         let path = format!("/api/link/{server}/callback");
-        let (state, cookie) =
-            flow::begin(&self.sealer, Purpose::Link, &[binding], &path, linking)?;
+        let (state, cookie) = flow::begin(&self.sealer, Purpose::Link, &[binding], &path, linking)?;
         let url = Authorization {
             client_id: &client.id,
             redirect: &redirect,

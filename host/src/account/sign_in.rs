@@ -152,8 +152,7 @@ impl Accounts {
         let sign_in = self.sign_in.as_ref().ok_or(SignInError::Nowhere)?;
         let response = Response::read(query).ok_or(LinkError::Foreign)?;
         let state = response.state().ok_or(LinkError::Foreign)?;
-        let ticket =
-            flow::resume::<SigningIn>(&self.sealer, Purpose::SignIn, &[], state, headers)?;
+        let ticket = flow::resume::<SigningIn>(&self.sealer, Purpose::SignIn, &[], state, headers)?;
         if !self.ended.takes(ticket.id) {
             return Err(LinkError::Done.into());
         }

@@ -69,8 +69,7 @@ impl Accounts {
             Some(refresh) => (refresh, "refresh_token"),
             None => (&grant.access, "access_token"),
         };
-        let revoked =
-            revoke::revoke(&provider.http, endpoint, &account.client, token, hint).await;
+        let revoked = revoke::revoke(&provider.http, endpoint, &account.client, token, hint).await;
         if let Err(error) = revoked {
             warn!(backend.id = %server, "an unlinked account could not be revoked at its provider: {error}");
         }

@@ -66,7 +66,9 @@ impl Identity {
                 };
                 let token = match refused.map(|presented| presented.shown) {
                     Some(Shown::Account(token, _)) => {
-                        self.accounts.renewed(&owner, &backend.id, Some(token)).await
+                        self.accounts
+                            .renewed(&owner, &backend.id, Some(token))
+                            .await
                     }
                     _ => self.accounts.token(&owner, &backend.id).await,
                 };

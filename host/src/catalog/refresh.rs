@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::Identity;
 use super::naming::Naming;
 use super::{
     BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
 };
 use crate::integrity::Verdict;
-use super::Identity;
 use crate::plugin::model::{CallError, Catalog as Discovered};
 
 /// How soon a backend that went down is asked again: first this, then twice as long each time.

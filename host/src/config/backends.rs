@@ -64,7 +64,11 @@ pub(super) fn check_names(vars: &mut Vars<'_>, backends: &[BackendConfig]) {
         .filter(|backend| backend.names == NameStyle::Verbatim);
     if let (Some(first), Some(second)) = (verbatim.next(), verbatim.next()) {
         vars.wrong(
-            &format!("CORTEX_{}_{}_NAMES", second.kind(), second.id.variable_part()),
+            &format!(
+                "CORTEX_{}_{}_NAMES",
+                second.kind(),
+                second.id.variable_part()
+            ),
             Some("verbatim"),
             &format!(
                 "only one backend may keep its own names, and `{}` does",

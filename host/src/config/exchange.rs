@@ -31,11 +31,7 @@ pub struct ExchangeTarget {
 }
 
 /// What the tokens of a backend at `url` are for.
-pub(super) fn target(
-    vars: &Vars<'_>,
-    url: &Url,
-    named: &dyn Fn(&str) -> String,
-) -> ExchangeTarget {
+pub(super) fn target(vars: &Vars<'_>, url: &Url, named: &dyn Fn(&str) -> String) -> ExchangeTarget {
     let resource = vars.text(&named("RESOURCE"));
     ExchangeTarget {
         audience: vars.text(&named("AUDIENCE")),

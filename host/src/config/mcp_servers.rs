@@ -1,10 +1,12 @@
 //! `CORTEX_MCP_SERVERS` and `CORTEX_MCP_<ID>_*`: native MCP servers as backends.
 
+use std::collections::BTreeMap;
+
 use url::Url;
 
 use super::accounts;
-use super::exchange;
 use super::backends::{BackendConfig, Insecure, NameStyle, TokenMode};
+use super::exchange;
 use super::vars::Vars;
 use crate::types::{BackendId, PluginName, Scope};
 
@@ -77,9 +79,11 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
     if let Some(query) = endpoint.query() {
         path = format!("{path}?{query}");
     }
+    let scope_variables = scope_variables(vars, &named("SCOPE_"));
     let settings = serde_json::json!({
         "path": path,
         "scope": scope,
+        "scope_variables": scope_variables,
         "credential": match token {
             TokenMode::Linked => "account",
             TokenMode::Exchange | TokenMode::Passthrough => "caller",
@@ -101,6 +105,23 @@ fn one(vars: &mut Vars<'_>, id: BackendId, insecure: Insecure) -> Option<Backend
         exchange,
         account: Some(account),
     })
+}
+
+/// `CORTEX_MCP_<ID>_SCOPE_<TOOL>`: scopes of single tools, by the last part of the variable.
+fn scope_variables(vars: &mut Vars<'_>, prefix: &str) -> BTreeMap<String, String> {
+    let mut scopes = BTreeMap::new();
+    for tool in vars.parts(prefix) {
+        let variable = format!("{prefix}{tool}");
+        let Some(scope) = vars.text(&variable) else {
+            continue;
+        };
+        if scope.parse::<Scope>().is_err() {
+            let expected = "expected one OAuth scope, such as `mcp:wiki:write`";
+            vars.wrong(&variable, Some(&scope), expected);
+        }
+        scopes.insert(tool, scope);
+    }
+    scopes
 }
 
 /// A constant that is a name.

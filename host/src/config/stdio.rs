@@ -37,7 +37,7 @@ impl StdioConfig {
     /// # Errors
     /// All wrong values together.
     pub fn read(source: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        let mut vars = Vars::new(source);
+        let mut vars = Vars::new(source, Vec::new());
         let scopes = vars.text("CORTEX_STDIO_SCOPES");
         let scopes = scopes.and_then(|text| match text.parse() {
             Ok(scopes) => Some(scopes),

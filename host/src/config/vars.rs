@@ -52,17 +52,29 @@ impl std::error::Error for Problems {}
 /// A source of variables with a memory for what was wrong.
 pub(super) struct Vars<'a> {
     source: &'a dyn Fn(&str) -> Option<String>,
+    /// Of all variables that are set, where they are known.
+    names: Vec<String>,
     problems: Vec<Problem>,
     notes: Vec<String>,
 }
 
 impl<'a> Vars<'a> {
-    pub(super) fn new(source: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(source: &'a dyn Fn(&str) -> Option<String>, names: Vec<String>) -> Self {
         Self {
             source,
+            names,
             problems: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// What the names of set variables say that begin with this: their other parts, sorted.
+    pub(super) fn parts(&self, prefix: &str) -> Vec<String> {
+        let names = self.names.iter();
+        let parts = names.filter_map(|name| name.strip_prefix(prefix));
+        let mut parts: Vec<String> = parts.map(str::to_owned).collect();
+        parts.sort();
+        parts
     }
 
     /// The trimmed text of a variable; unset and blank are the same.

@@ -121,8 +121,7 @@ impl Exchange {
             resource: Some(&target.resource),
             scope: target.scope.as_deref(),
         };
-        let answer =
-            exchange::exchange(&self.http, &endpoint, &self.client, token, wanted).await;
+        let answer = exchange::exchange(&self.http, &endpoint, &self.client, token, wanted).await;
         let answer = answer.map_err(|error| match error {
             TokenError::Http(error) => NotExchanged::Unavailable(error.to_string()),
             error => NotExchanged::Refused(error.to_string()),

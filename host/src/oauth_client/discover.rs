@@ -18,9 +18,7 @@ const MAX_SERVERS: usize = 4;
 #[derive(Debug, Error)]
 pub(crate) enum DiscoverError {
     /// It does not say.
-    #[error(
-        "the MCP server asks for a token and does not say where to get one (RFC 9728)"
-    )]
+    #[error("the MCP server asks for a token and does not say where to get one (RFC 9728)")]
     NoMetadata,
     /// What it says is about somebody else: a token for that would be for somebody else, too.
     #[error(

@@ -74,8 +74,10 @@ impl Http {
     /// speak to this machine.
     pub(crate) fn trusted(&self, text: &str) -> Option<Url> {
         let url = Url::parse(text).ok()?;
-        (is_trustworthy(&url) && self.client.may_reach(&url) && (self.is_local || !is_loopback(&url)))
-            .then_some(url)
+        (is_trustworthy(&url)
+            && self.client.may_reach(&url)
+            && (self.is_local || !is_loopback(&url)))
+        .then_some(url)
     }
 
     /// Fetches a document.

@@ -13,9 +13,7 @@ use crate::types::Secret;
 #[derive(Debug, Error)]
 pub(crate) enum RegisterError {
     /// Nobody gave one, and the server makes none.
-    #[error(
-        "`{0}` registers no clients by itself, and no client id is given that it knows"
-    )]
+    #[error("`{0}` registers no clients by itself, and no client id is given that it knows")]
     NotOffered(String),
     /// It refuses.
     #[error("the registration failed: {0}")]

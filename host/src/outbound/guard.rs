@@ -102,7 +102,9 @@ mod tests {
     use super::*;
 
     fn found(addresses: &[&str]) -> Vec<SocketAddr> {
-        let addresses = addresses.iter().map(|text| text.parse().expect("an address"));
+        let addresses = addresses
+            .iter()
+            .map(|text| text.parse().expect("an address"));
         addresses.map(|ip: IpAddr| (ip, 443).into()).collect()
     }
 

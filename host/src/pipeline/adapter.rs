@@ -128,7 +128,10 @@ impl Call<'_> {
             },
             Remembered::Parked(id) => {
                 let waiting = self.gw.parked.take(id);
-                self.resume(waiting.ok_or_else(state::no_longer_valid)?, &answers.responses)?
+                self.resume(
+                    waiting.ok_or_else(state::no_longer_valid)?,
+                    &answers.responses,
+                )?
             }
         })
     }
@@ -259,7 +262,12 @@ impl Call<'_> {
     /// The owner asks while its exchange stays open.
     async fn ask(&self, call: Running, question: Question) -> Result<Asked, Refusal> {
         let intent = &*self.intent;
-        let checked = Questions::one(QUESTION, &question.method, &question.params, &intent.context);
+        let checked = Questions::one(
+            QUESTION,
+            &question.method,
+            &question.params,
+            &intent.context,
+        );
         let questions = match checked {
             Ok(questions) => questions,
             Err(why) => {
@@ -303,7 +311,10 @@ impl Call<'_> {
         let Ok(questions) = questions else {
             return Err(state::no_longer_valid());
         };
-        match gw.parked.park(credential::owner(&intent.asker.caller), waiting) {
+        match gw
+            .parked
+            .park(credential::owner(&intent.asker.caller), waiting)
+        {
             Ok(id) => {
                 let state = state::seal(gw, intent, &Remembered::Parked(id))?;
                 answer::input_required(gw, questions.to_json(), Some(state))
@@ -337,15 +348,15 @@ impl Call<'_> {
         if renewed && scopes.is_empty() {
             credential::useless(self.gw, &self.intent.asker.caller, self.route, &self.shown).await;
         }
-        let scopes = scopes.iter().filter_map(|scope| scope.parse::<Scope>().ok());
+        let scopes = scopes
+            .iter()
+            .filter_map(|scope| scope.parse::<Scope>().ok());
         link::needed(self.gw, &self.intent, &scopes.collect()).await
     }
 
     async fn not_shown(&self, why: NotShown) -> Result<Answer, Refusal> {
         match why {
-            NotShown::LinkAgain => {
-                link::needed(self.gw, &self.intent, &ScopeSet::default()).await
-            }
+            NotShown::LinkAgain => link::needed(self.gw, &self.intent, &ScopeSet::default()).await,
             NotShown::Failed(code, why) => failed(self.gw, &self.intent, code, why),
         }
     }
@@ -514,11 +525,7 @@ fn ask_modern(
     let state = if asked.state.is_empty() && requests.is_some() {
         None
     } else {
-        Some(state::seal(
-            gw,
-            intent,
-            &Remembered::Adapter(asked.state),
-        )?)
+        Some(state::seal(gw, intent, &Remembered::Adapter(asked.state))?)
     };
     answer::input_required(gw, requests, state)
 }

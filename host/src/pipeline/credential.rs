@@ -72,11 +72,15 @@ async fn exchanged(gw: &Gateway, caller: &Caller, route: &Route) -> Result<Shown
     let id = &route.backend.id;
     let failed = |why: String| NotShown::Failed("token_exchange", why);
     let Some(exchange) = &gw.exchange else {
-        return Err(failed(format!("Backend {id} wants a token of its own, and nothing exchanges any")));
+        return Err(failed(format!(
+            "Backend {id} wants a token of its own, and nothing exchanges any"
+        )));
     };
     if caller.principal().dev_bypass {
         let why = "the development bypass has no token that could be exchanged";
-        return Err(failed(format!("Backend {id} wants a token of its own: {why}")));
+        return Err(failed(format!(
+            "Backend {id} wants a token of its own: {why}"
+        )));
     }
     let target = &route.backend.exchange;
     let exchanged = exchange.token(id, target, caller.token().secret()).await;

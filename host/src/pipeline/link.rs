@@ -28,9 +28,7 @@ pub(super) async fn needed(
     scopes: &ScopeSet,
 ) -> Result<Answer, Refusal> {
     let backend = &intent.entry.backend;
-    let failed = |message: String| {
-        super::adapter::failed(gw, intent, "account_required", message)
-    };
+    let failed = |message: String| super::adapter::failed(gw, intent, "account_required", message);
     if intent.asker.caller.principal().dev_bypass {
         return failed(format!(
             "Backend {backend} asks for an account of yours there, and the development bypass has none: sign in with an access token"
@@ -75,7 +73,11 @@ pub(super) async fn needed(
 }
 
 /// What came back with the repeated request. An error: the person does not want to.
-pub(super) fn answered(gw: &Gateway, intent: &Intent, responses: &str) -> Option<Result<Answer, Refusal>> {
+pub(super) fn answered(
+    gw: &Gateway,
+    intent: &Intent,
+    responses: &str,
+) -> Option<Result<Answer, Refusal>> {
     let responses: Value = serde_json::from_str(responses).unwrap_or_default();
     let action = responses[KEY]["action"].as_str().unwrap_or_default();
     if !matches!(action, "decline" | "cancel") {

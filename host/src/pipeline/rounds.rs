@@ -74,7 +74,12 @@ impl Questions {
     }
 
     /// A single one, checked.
-    pub(super) fn one(key: &str, method: &str, params: &str, context: &Context) -> Result<Self, NotAsked> {
+    pub(super) fn one(
+        key: &str,
+        method: &str,
+        params: &str,
+        context: &Context,
+    ) -> Result<Self, NotAsked> {
         let params: Value = serde_json::from_str(params).unwrap_or_default();
         let requests = json!({ key: { "method": method, "params": params } });
         Self::read(&requests.to_string(), context)

@@ -27,7 +27,9 @@ impl Host for State {
         let sink = self.notices.questions.clone().ok_or_else(nobody)?;
         self.asked += 1;
         if self.asked > MOST {
-            return Err(AskError::LimitExceeded(format!("{MOST} questions in a call")));
+            return Err(AskError::LimitExceeded(format!(
+                "{MOST} questions in a call"
+            )));
         }
         if crate::mcp::json::check(params.as_bytes()).is_err() {
             return Err(AskError::Invalid("the params are not JSON".to_owned()));

@@ -12,9 +12,9 @@ use wasmtime::{
     PoolingAllocationConfig, Store,
 };
 
-use super::memory::Memories;
 use super::instance::{self, State};
 use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
+use super::memory::Memories;
 use super::settings::Settings;
 use super::v0_1;
 use crate::config::PluginConfig;

@@ -9,10 +9,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::client::QuestionSink;
 use super::egress::Egress;
 use super::fault::{Cause, Fault, millis};
 use super::guest_log::LogSink;
-use super::client::QuestionSink;
 use super::incoming::OpenResponses;
 use super::limits::{Limits, Memory};
 use super::memory::{Held, Memories, Whose};

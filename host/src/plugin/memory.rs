@@ -62,12 +62,16 @@ pub(super) struct Memories(Cache<(Whose, String), Value>);
 
 impl Memories {
     pub(super) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build())
+        Self(
+            Cache::builder()
+                .max_capacity(MOST)
+                .time_to_idle(IDLE)
+                .build(),
+        )
     }
 
     fn slot(&self, whose: &Whose, name: String) -> Value {
-        self.0
-            .get_with((whose.clone(), name), || Value::default())
+        self.0.get_with((whose.clone(), name), || Value::default())
     }
 }
 
@@ -145,7 +149,10 @@ mod tests {
             let slot = memories.slot(whose, name.to_owned());
             slot.lock_owned().await.clone()
         };
-        assert_eq!(read(&whose("wiki", 1), "session").await.as_deref(), Some("1"));
+        assert_eq!(
+            read(&whose("wiki", 1), "session").await.as_deref(),
+            Some("1")
+        );
         assert_eq!(read(&whose("wiki", 2), "session").await, None);
         assert_eq!(read(&whose("mail", 1), "session").await, None);
         assert_eq!(read(&whose("wiki", 1), "other").await, None);

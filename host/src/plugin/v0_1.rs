@@ -56,8 +56,8 @@ pub mod model {
     pub use super::adapter::cortex::gateway::types::{Capability, Description, Principal};
     pub use super::adapter::exports::cortex::gateway::backend::{
         Blob, CallError, Catalog, Completion, CompletionResult, Content, Continuation, Deprecation,
-        Failure, HeaderArgument, InputRequired, LinkRequired, ListedResource, MissingScope, Prompt, PromptCall,
-        PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead, ResourceResult,
-        ResourceTemplate, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
+        Failure, HeaderArgument, InputRequired, LinkRequired, ListedResource, MissingScope, Prompt,
+        PromptCall, PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead,
+        ResourceResult, ResourceTemplate, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
     };
 }

@@ -2,7 +2,11 @@ use super::*;
 use crate::oauth_client::token::Grant;
 use crate::types::Secret;
 
-const SECRETS: [&str; 3] = ["access-in-clear", "refresh-in-clear", "client-secret-in-clear"];
+const SECRETS: [&str; 3] = [
+    "access-in-clear",
+    "refresh-in-clear",
+    "client-secret-in-clear",
+];
 
 fn owner(subject: &str) -> Owner {
     Owner {
@@ -59,17 +63,36 @@ async fn an_account_is_found_by_its_owner_alone_and_not_on_the_disk() {
     let store = Store::open(dir.path()).await.expect("open");
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     let ada = owner("ada@example");
-    vault.put(&ada, &server("wiki"), &account()).await.expect("kept");
+    vault
+        .put(&ada, &server("wiki"), &account())
+        .await
+        .expect("kept");
     let kept = vault.keep_client("https://p.example", "https://r", Some(&client()));
     kept.await.expect("kept");
 
-    assert_eq!(access(&vault, &ada, "wiki").await.as_deref(), Some(SECRETS[0]));
-    assert!(access(&vault, &owner("bob@example"), "wiki").await.is_none());
+    assert_eq!(
+        access(&vault, &ada, "wiki").await.as_deref(),
+        Some(SECRETS[0])
+    );
+    assert!(
+        access(&vault, &owner("bob@example"), "wiki")
+            .await
+            .is_none()
+    );
     assert!(access(&vault, &ada, "mail").await.is_none());
-    let known = vault.client("https://p.example", "https://r").await.expect("read");
-    assert_eq!(known.expect("there").secret.expect("one").reveal(), SECRETS[2]);
+    let known = vault
+        .client("https://p.example", "https://r")
+        .await
+        .expect("read");
+    assert_eq!(
+        known.expect("there").secret.expect("one").reveal(),
+        SECRETS[2]
+    );
     let other = vault.client("https://q.example", "https://r").await;
-    assert!(other.expect("read").is_none(), "credentials of one issuer are not for another");
+    assert!(
+        other.expect("read").is_none(),
+        "credentials of one issuer are not for another"
+    );
 
     drop((vault, store));
     let mut bytes = Vec::new();
@@ -83,9 +106,16 @@ async fn an_account_is_found_by_its_owner_alone_and_not_on_the_disk() {
             }
         }
     }
-    let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    let holds = |text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
     assert!(holds("wiki"), "the search finds what is there");
-    for text in SECRETS.into_iter().chain(["ada@example", "login.example", "p.example"]) {
+    for text in SECRETS
+        .into_iter()
+        .chain(["ada@example", "login.example", "p.example"])
+    {
         assert!(!holds(text), "`{text}` is on the disk in clear");
     }
 }
@@ -95,8 +125,14 @@ async fn a_record_that_is_moved_opens_for_nobody() {
     let store = Store::temporary().await.expect("open");
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     let (ada, eve) = (owner("ada"), owner("eve"));
-    vault.put(&ada, &server("wiki"), &account()).await.expect("kept");
-    let found = ACCOUNTS.get(&store, &key(&ada, &server("wiki"))).await.expect("read");
+    vault
+        .put(&ada, &server("wiki"), &account())
+        .await
+        .expect("kept");
+    let found = ACCOUNTS
+        .get(&store, &key(&ada, &server("wiki")))
+        .await
+        .expect("read");
     let stolen = found.expect("there").value;
     for place in [key(&eve, &server("wiki")), key(&ada, &server("mail"))] {
         let mut batch = Batch::default();
@@ -115,39 +151,69 @@ async fn the_key_is_changed_while_accounts_are_used() {
     let old = Vault::open(&store, &keys(&[1])).await.expect("open");
     let people: Vec<Owner> = (0..600).map(|n| owner(&n.to_string())).collect();
     for person in &people {
-        old.put(person, &server("wiki"), &account()).await.expect("kept");
+        old.put(person, &server("wiki"), &account())
+            .await
+            .expect("kept");
     }
-    old.keep_client("i", "r", Some(&client())).await.expect("kept");
+    old.keep_client("i", "r", Some(&client()))
+        .await
+        .expect("kept");
 
-    let wrong = Vault::open(&store, &keys(&[2])).await.err().expect("refused");
+    let wrong = Vault::open(&store, &keys(&[2]))
+        .await
+        .err()
+        .expect("refused");
     let said = wrong.to_string();
-    assert!(said.contains("CORTEX_VAULT_KEY") && said.contains("rotate"), "{said}");
+    assert!(
+        said.contains("CORTEX_VAULT_KEY") && said.contains("rotate"),
+        "{said}"
+    );
 
     let both = Vault::open(&store, &keys(&[2, 1])).await.expect("open");
-    assert_eq!(access(&both, &people[0], "wiki").await.as_deref(), Some(SECRETS[0]));
+    assert_eq!(
+        access(&both, &people[0], "wiki").await.as_deref(),
+        Some(SECRETS[0])
+    );
     // Renewed in the middle of it.
-    let kept = both.get(&people[1], &server("wiki")).await.expect("read").expect("there");
+    let kept = both
+        .get(&people[1], &server("wiki"))
+        .await
+        .expect("read")
+        .expect("there");
     let (rotated, replaced) = tokio::join!(both.rotate(), async {
         let mut newer = account();
         newer.linked_at = 8;
-        both.replace(&people[1], &server("wiki"), &kept, &newer).await
+        both.replace(&people[1], &server("wiki"), &kept, &newer)
+            .await
     });
     let rotated = rotated.expect("rotated");
     assert_eq!(rotated.lost, 0);
     assert!(rotated.resealed >= 600, "{rotated:?}");
     // Whoever was first, nothing was written over.
-    let kept = both.get(&people[1], &server("wiki")).await.expect("read").expect("there");
+    let kept = both
+        .get(&people[1], &server("wiki"))
+        .await
+        .expect("read")
+        .expect("there");
     let newest = if replaced.expect("no failure") { 8 } else { 7 };
     assert_eq!(kept.account.linked_at, newest);
 
-    let new = Vault::open(&store, &keys(&[2])).await.expect("the old key can go");
+    let new = Vault::open(&store, &keys(&[2]))
+        .await
+        .expect("the old key can go");
     for person in &people {
         assert!(access(&new, person, "wiki").await.is_some());
     }
     assert!(new.client("i", "r").await.expect("read").is_some());
     let status = new.status().await.expect("read");
     assert_eq!((status.sealed.len(), status.lost), (1, 0));
-    assert_eq!(status.servers["wiki"], Accounts { linked: 600, ended: 0 });
+    assert_eq!(
+        status.servers["wiki"],
+        Accounts {
+            linked: 600,
+            ended: 0
+        }
+    );
     assert!(Vault::open(&store, &keys(&[1])).await.is_err());
     assert_eq!(new.rotate().await.expect("nothing to do").resealed, 0);
 }
@@ -158,7 +224,10 @@ async fn a_subject_is_forgotten_with_all_it_has() {
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     for at in ["wiki", "mail"] {
         for person in ["ada", "ada2"] {
-            vault.put(&owner(person), &server(at), &account()).await.expect("kept");
+            vault
+                .put(&owner(person), &server(at), &account())
+                .await
+                .expect("kept");
         }
     }
     let (accounts, forgotten) = vault.forget(&Subject::new("ada")).await.expect("forgotten");
@@ -187,9 +256,15 @@ async fn what_somebody_took_away_does_not_come_back() {
 #[tokio::test]
 async fn without_a_key_there_is_no_vault() {
     let store = Store::temporary().await.expect("open");
-    assert!(matches!(Vault::open(&store, &[]).await, Err(VaultError::NoKey)));
+    assert!(matches!(
+        Vault::open(&store, &[]).await,
+        Err(VaultError::NoKey)
+    ));
     assert!(!Vault::is_used(&store).await.expect("read"));
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
-    vault.put(&owner("ada"), &server("wiki"), &account()).await.expect("kept");
+    vault
+        .put(&owner("ada"), &server("wiki"), &account())
+        .await
+        .expect("kept");
     assert!(Vault::is_used(&store).await.expect("read"));
 }

@@ -6,7 +6,8 @@ use cortex_plugin_sdk::json::{Json, Members};
 use cortex_plugin_sdk::prelude::*;
 use cortex_plugin_sdk::sse;
 
-use crate::settings::Settings;
+use crate::challenge;
+use crate::settings::{Credential, Settings};
 use crate::trouble::Trouble;
 use crate::wire::{self, Message, RpcError};
 
@@ -21,6 +22,8 @@ pub(crate) const SESSION: &str = "mcp-session-id";
 pub(crate) struct Endpoint<'a> {
     pub(crate) target: &'a Target,
     pub(crate) settings: &'a Settings,
+    /// Whether this is discovery, which is made for nobody.
+    pub(crate) discovering: bool,
 }
 
 /// A request as it is sent.
@@ -50,11 +53,18 @@ pub(crate) struct Reply {
 pub(crate) type Fields = Vec<(String, String)>;
 
 impl Endpoint<'_> {
-    /// The endpoint, without any credential: what the gateway's callers hold is not for servers
-    /// of others (MCP, Authorization, "Token Passthrough").
+    /// The endpoint, as whom the operator said. By default that is the user's own account there: what
+    /// the gateway's callers hold is not for servers of others (MCP, Authorization, "Token
+    /// Passthrough").
     fn http(&self, method: &str, fields: &Fields) -> http::Request {
         let url = self.target.url(&self.settings.path);
         let request = http::Request::new(method, url);
+        let request = match self.settings.credential {
+            Credential::Account => request.as_linked_account(&self.target.id),
+            Credential::Caller if self.discovering => request.as_technical(),
+            Credential::Caller => request.as_caller(),
+            Credential::None => request,
+        };
         fields.iter().fold(request, |request, (name, value)| {
             request.header(name, value)
         })
@@ -71,7 +81,7 @@ impl Endpoint<'_> {
         &self,
         fields: &Fields,
         asking: Asking<'_>,
-        asked: &mut dyn FnMut(Json, &str),
+        asked: &mut dyn FnMut(&str, &str, &str),
     ) -> Result<Reply, Trouble> {
         let message = wire::request(asking.id, asking.method, asking.params);
         let request = http::Request {
@@ -90,11 +100,11 @@ impl Endpoint<'_> {
     ) -> Result<(), Trouble> {
         let request = self.post(fields, message).timeout_ms(timeout_ms);
         // Only the status matters: what else comes is not read.
-        let status = request.open()?.status;
-        match status {
+        let incoming = request.open()?;
+        match incoming.status {
             200..=299 => Ok(()),
-            401 | 403 => Err(Trouble::Refused(status)),
-            _ => Err(Trouble::Status(status)),
+            401 | 403 => Err(refused(&incoming)),
+            status => Err(Trouble::Status(status)),
         }
     }
 
@@ -108,7 +118,7 @@ impl Endpoint<'_> {
 fn receive(
     incoming: Incoming,
     id: u64,
-    asked: &mut dyn FnMut(Json, &str),
+    asked: &mut dyn FnMut(&str, &str, &str),
 ) -> Result<Reply, Trouble> {
     let status = incoming.status;
     let session = incoming.header(SESSION).map(str::to_owned);
@@ -120,7 +130,7 @@ fn receive(
         outcome,
     };
     match (status, content_type(&incoming).as_str()) {
-        (401 | 403, _) => Err(Trouble::Refused(status)),
+        (401 | 403, _) => Err(refused(&incoming)),
         (300..=399, _) => Err(Trouble::Garbage(format!("a redirect (HTTP {status})"))),
         (_, "application/json") => {
             let body = String::from_utf8(incoming.read_to_end()?);
@@ -148,7 +158,7 @@ fn receive(
                 }
                 match wire::read(&event.data).map_err(Trouble::Garbage)? {
                     Message::Notification { method, params } => pass_on(id, &method, &params),
-                    Message::Request { id, method } => asked(id, &method),
+                    Message::Request { id, method, params } => asked(&id, &method, &params),
                     Message::Response {
                         id: Some(of),
                         outcome,
@@ -171,6 +181,12 @@ fn receive(
         }
         _ => Err(Trouble::Status(status)),
     }
+}
+
+/// 401 or 403, and what it wants.
+fn refused(incoming: &Incoming) -> Trouble {
+    let challenge = incoming.header("www-authenticate").unwrap_or_default();
+    Trouble::Refused(challenge::read(incoming.status, challenge))
 }
 
 /// The media type without parameters, in lower case.

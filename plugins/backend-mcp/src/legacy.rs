@@ -1,15 +1,16 @@
 //! The legacy era: a handshake, then requests in the session that it began (MCP 2025-11-25,
 //! Lifecycle and Transports).
 
-use std::cell::{Cell, RefCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cortex_plugin_sdk::http::HttpError;
 use cortex_plugin_sdk::json::{self, Json, Members};
 use cortex_plugin_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::exchange::{Asking, Endpoint, Fields};
 use crate::request::{Asker, Request, gateway};
-use crate::trouble::{METHOD_NOT_FOUND, Trouble};
+use crate::trouble::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Trouble};
 use crate::wire::{self, RpcError};
 
 /// Revisions of this era, the one that is asked for first.
@@ -18,8 +19,12 @@ const VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 const MAX_SESSION_ID: usize = 1024;
 /// Longest wait for the end of something that nobody needs any more, in milliseconds.
 const FAREWELL_MS: u32 = 1_000;
+/// Longest wait for an answer to be taken, in milliseconds.
+const ANSWER_MS: u32 = 5_000;
 
-/// A handshake that was made.
+/// A handshake that was made. Its session serves all calls of one subject for one client, side by
+/// side, until the server ends it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
     /// Servers need not give it an id.
     id: Option<String>,
@@ -29,17 +34,10 @@ pub(crate) struct Session {
     /// The least severe log message that was asked for.
     log_level: Option<String>,
     /// With whom, and for which client.
-    of: [String; 4],
+    of: String,
 }
 
-thread_local! {
-    /// The session of this instance, which only ever serves one subject and one backend.
-    static KEPT: RefCell<Option<Session>> = const { RefCell::new(None) };
-    /// Whether this instance has served a call before: then it is a warm one.
-    static SERVED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Sends a request in a session: the one of this instance, or a new one.
+/// Sends a request in a session: the one that the subject has, or a new one.
 ///
 /// # Errors
 /// [`Trouble::OtherEra`] when the server makes no such handshake.
@@ -48,49 +46,45 @@ pub(crate) fn ask(
     request: &Request<'_>,
 ) -> Result<Result<Json, RpcError>, Trouble> {
     let of = whose(endpoint, request.asker);
-    let kept = KEPT.take();
-    let (mine, others) = match kept {
-        Some(session) if session.of == of => (Some(session), None),
-        other => (None, other),
-    };
-    if let Some(session) = others {
-        session.close(endpoint);
-    }
-    let mut session = match mine {
-        Some(session) => session,
-        None => Session::open(endpoint, request.asker)?,
-    };
+    let (mut session, is_new) = Session::of_subject(endpoint, request.asker, &of, None)?;
+    let before = session.clone();
     let mut answer = session.ask(endpoint, request);
-    if let Err(Trouble::Status(404)) = answer
-        && session.id.is_some()
-    {
-        // The server has ended it, and has not looked at the request.
-        session = Session::open(endpoint, request.asker)?;
+    // The server has ended it, and has not looked at the request. (400 is what many say.)
+    let over = match answer {
+        Err(Trouble::Status(404)) => session.id.is_some(),
+        Err(Trouble::Status(400)) => session.id.is_some() && !is_new,
+        _ => false,
+    };
+    if over {
+        (session, _) = Session::of_subject(endpoint, request.asker, &of, Some(&before))?;
         answer = session.ask(endpoint, request);
-    }
-    if SERVED.replace(true) && answer.is_ok() {
-        KEPT.set(Some(session));
-    } else {
-        session.close(endpoint);
+    } else if session.log_level != before.log_level {
+        session.remember(&of);
     }
     answer
 }
 
-/// As in a new instance.
-#[cfg(test)]
-pub(crate) fn forget() {
-    KEPT.set(None);
-    SERVED.set(false);
+/// With whom, and for which client: what a session is for.
+fn whose(endpoint: Endpoint<'_>, asker: Asker<'_>) -> String {
+    let target = endpoint.target;
+    let (info, capabilities) = (client_info(asker), capabilities(asker));
+    json::quote(
+        &[
+            &target.base_url,
+            &endpoint.settings.path,
+            &info,
+            &capabilities,
+        ]
+        .map(String::as_str)
+        .join("\n"),
+    )
 }
 
-fn whose(endpoint: Endpoint<'_>, asker: Asker<'_>) -> [String; 4] {
-    let target = endpoint.target;
-    [
-        target.id.clone(),
-        target.base_url.clone(),
-        endpoint.settings.path.clone(),
-        client_info(asker),
-    ]
+/// The name of the slot for it. Two that have the same name cost each other handshakes, no more.
+fn slot(of: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    format!("session-{:016x}", hasher.finish())
 }
 
 fn client_info(asker: Asker<'_>) -> Json {
@@ -100,17 +94,66 @@ fn client_info(asker: Asker<'_>) -> Json {
     }
 }
 
+/// What the client can be asked for while a call is under way.
+fn capabilities(asker: Asker<'_>) -> Json {
+    match asker {
+        Asker::Known(context) => context.client_capabilities.clone(),
+        Asker::Gateway | Asker::Client => "{}".into(),
+    }
+}
+
 impl Session {
-    /// Makes the handshake. No capability is declared: what such servers ask in the middle of a
-    /// call cannot be passed on by this version. It and what else comes before a request get as
-    /// long as the request itself: together that is as long as the host lets a call take.
+    /// The session of the subject, begun if there is none or only the one that is `over`. Of many
+    /// calls that want it at one time, one makes the handshake. True: it was begun just now.
+    fn of_subject(
+        endpoint: Endpoint<'_>,
+        asker: Asker<'_>,
+        of: &str,
+        over: Option<&Self>,
+    ) -> Result<(Self, bool), Trouble> {
+        let slot = match memory::hold(&slot(of)) {
+            Ok(slot) => slot,
+            Err(why) => {
+                log::debug(format!("no session is remembered: {why}"));
+                return Self::open(endpoint, asker).map(|session| (session, true));
+            }
+        };
+        let known = slot.get();
+        let known = known.and_then(|text| serde_json::from_str::<Self>(&text).ok());
+        let known = known
+            .filter(|session| session.of == of && over.is_none_or(|over| over.id != session.id));
+        if let Some(session) = known {
+            return Ok((session, false));
+        }
+        slot.set(None);
+        let session = Self::open(endpoint, asker)?;
+        slot.set(serde_json::to_string(&session).ok().as_deref());
+        Ok((session, true))
+    }
+
+    /// Later calls go on with what this one has changed.
+    fn remember(&self, of: &str) {
+        let Ok(slot) = memory::hold(&slot(of)) else {
+            return;
+        };
+        let known = slot.get();
+        let known = known.and_then(|text| serde_json::from_str::<Self>(&text).ok());
+        if known.is_some_and(|known| known.of == of && known.id == self.id) {
+            slot.set(serde_json::to_string(self).ok().as_deref());
+        }
+    }
+
+    /// Makes the handshake, with what the client can be asked for. It and what else comes before a
+    /// request get as long as the request itself: together that is as long as the host lets a call
+    /// take.
     ///
     /// # Errors
     /// [`Trouble::OtherEra`] when the server refuses it.
     pub(crate) fn open(endpoint: Endpoint<'_>, asker: Asker<'_>) -> Result<Self, Trouble> {
         let params = format!(
-            r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{}}}"#,
+            r#"{{"protocolVersion":"{}","capabilities":{},"clientInfo":{}}}"#,
             VERSIONS[0],
+            capabilities(asker),
             client_info(asker)
         );
         let limit = endpoint.target.timeout_ms;
@@ -120,7 +163,7 @@ impl Session {
             params: &params,
             timeout_ms: Some(limit.div_ceil(2)),
         };
-        let reply = endpoint.ask(&Fields::new(), asking, &mut |_, _| {});
+        let reply = endpoint.ask(&Fields::new(), asking, &mut |_, _, _| {});
         let reply = reply.map_err(|trouble| match trouble {
             Trouble::Status(status @ 400..=499) => {
                 Trouble::OtherEra(format!("`initialize` is answered with HTTP {status}"))
@@ -201,16 +244,19 @@ impl Session {
         asking: Asking<'_>,
     ) -> Result<Result<Json, RpcError>, Trouble> {
         let fields = self.fields();
-        let mut asked = |of: Json, what: &str| {
-            let answered = endpoint.tell(&fields, answer(&of, what), FAREWELL_MS);
+        let mut asked = |of: &str, what: &str, params: &str| {
+            let answer = wire::response(of, answer(what, params));
+            let answered = endpoint.tell(&fields, answer, ANSWER_MS);
             if let Err(trouble) = answered {
                 log::debug(format!("an answer to `{what}` was not taken: {trouble:?}"));
             }
         };
         match endpoint.ask(&fields, asking, &mut asked) {
             // With the id of the request in it, it is an answer.
-            Ok(reply) if reply.status == 404 && !reply.has_id && self.id.is_some() => {
-                Err(Trouble::Status(404))
+            Ok(reply)
+                if matches!(reply.status, 400 | 404) && !reply.has_id && self.id.is_some() =>
+            {
+                Err(Trouble::Status(reply.status))
             }
             Ok(reply) => Ok(reply.outcome),
             Err(trouble) => {
@@ -269,12 +315,44 @@ pub(crate) fn has(capabilities: &str, name: &str) -> bool {
     Members::parse(capabilities).is_ok_and(|mut members| members.take(name).is_some())
 }
 
-/// What a server gets that asks something in the middle of a call.
-fn answer(id: &str, method: &str) -> Json {
-    if method == "ping" {
-        return format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+/// What a server gets that asks something in the middle of a call: the client's answer.
+fn answer(method: &str, params: &str) -> Result<Json, Json> {
+    match method {
+        "ping" => Ok("{}".into()),
+        "elicitation/create" | "sampling/createMessage" | "roots/list" => {
+            match client::ask(method, params) {
+                Ok(result) => Ok(result),
+                // Nobody decided anything (MCP, "Elicitation", Response Actions).
+                Err(client::AskError::Unanswered(_)) if method == "elicitation/create" => {
+                    Ok(r#"{"action":"cancel"}"#.into())
+                }
+                Err(error) => Err(refusal(error)),
+            }
+        }
+        _ => Err(rpc_error(METHOD_NOT_FOUND, "Method not found", None)),
     }
-    format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{METHOD_NOT_FOUND},"message":"Method not found"}}}}"#
-    )
+}
+
+fn refusal(error: client::AskError) -> Json {
+    use client::AskError as E;
+    match error {
+        E::Refused(refusal) => rpc_error(refusal.code, &refusal.message, refusal.data.as_deref()),
+        E::Undeclared(what) => {
+            let why = format!("The client does not offer {what}");
+            rpc_error(METHOD_NOT_FOUND, &why, None)
+        }
+        E::Invalid(why) => rpc_error(INVALID_PARAMS, &why, None),
+        E::Unanswered(why) | E::LimitExceeded(why) | E::Other(why) => {
+            rpc_error(INTERNAL_ERROR, &format!("No answer: {why}"), None)
+        }
+    }
+}
+
+fn rpc_error(code: i64, message: &str, data: Option<&str>) -> Json {
+    let members = [
+        ("code", code.to_string()),
+        ("message", json::quote(message)),
+    ];
+    let data = data.map(|data| ("data", data.to_owned()));
+    wire::object(members.into_iter().chain(data))
 }

@@ -11,6 +11,7 @@
 //! | `modern`   | requests that say all there is to know                             |
 //! | `legacy`   | handshake and sessions                                             |
 //! | `exchange` | one message over HTTP; notifications are passed on meanwhile       |
+//! | `challenge` | what a refusal wants                                              |
 //! | `wire`     | JSON-RPC messages                                                  |
 //! | `header`   | values of the `Mcp-*` headers                                      |
 //! | `catalog`  | what the lists return                                              |
@@ -18,12 +19,13 @@
 //! | `trouble`  | errors, in the gateway's words                                     |
 //! | `settings` | what the operator says of a server                                 |
 //!
-//! No credential goes to the server: tokens of the gateway's callers are not for others, and
-//! accounts cannot be linked yet. What a legacy server asks of the client in the middle of a call
-//! is answered with "method not found".
+//! Requests are made with the user's own account at the server, where one is linked: tokens of the
+//! gateway's callers are not for others, unless the operator says so. What a legacy server asks of the
+//! client in the middle of a call goes to the client while the call waits.
 
 mod answer;
 mod catalog;
+mod challenge;
 mod era;
 mod exchange;
 mod header;
@@ -53,11 +55,19 @@ impl Backend for McpBackend {
         Description::from(package)
             .settings(settings::SCHEMA)
             .wants("http", "to call the endpoint of each MCP server it serves")
+            .wants(
+                "linked-account",
+                "to call it with the user's own account there",
+            )
     }
 
     fn discover(target: &Target) -> Result<Catalog, CallError> {
         let settings = &Settings::of(target)?;
-        let endpoint = Endpoint { target, settings };
+        let endpoint = Endpoint {
+            target,
+            settings,
+            discovering: true,
+        };
         let mut server = Server::find_out(endpoint).map_err(|trouble| trouble.tell(target))?;
         let catalog = catalog::read(endpoint, &mut server);
         server.close(endpoint);
@@ -179,7 +189,12 @@ fn ask<T>(
     read: impl FnOnce(Json) -> Result<T, String>,
 ) -> Result<T, CallError> {
     let settings = &Settings::of(target)?;
-    let answer = era::ask(Endpoint { target, settings }, request);
+    let endpoint = Endpoint {
+        target,
+        settings,
+        discovering: false,
+    };
+    let answer = era::ask(endpoint, request);
     match answer.map_err(|trouble| trouble.tell(target))? {
         Ok(result) => read(result).map_err(|what| Trouble::Garbage(what).tell(target)),
         Err(error) => Err(error.tell(target, wanted)),

@@ -12,7 +12,7 @@ use super::*;
 
 /// A server whose discovery found this era, in an instance that has not served it yet.
 fn target(era: &str) -> Target {
-    legacy::forget();
+    testing::forget();
     Target {
         learned: Some(json!({ "era": era }).to_string()),
         ..testing::target()

@@ -7,6 +7,8 @@ use cortex_plugin_sdk::json::Members;
 use cortex_plugin_sdk::prelude::*;
 use cortex_plugin_sdk::sse::Broken;
 
+use crate::challenge::Refused;
+use crate::settings::{Credential, Settings};
 use crate::wire::RpcError;
 
 /// Longest text of a server that is passed on in an error.
@@ -15,7 +17,9 @@ const MAX_TEXT: usize = 1_000;
 /// Unknown method (JSON-RPC 2.0).
 pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
 /// Wrong parameters (JSON-RPC 2.0); unknown tool, prompt or resource, too (MCP 2026-07-28).
-const INVALID_PARAMS: i64 = -32602;
+pub(crate) const INVALID_PARAMS: i64 = -32602;
+/// Something went wrong (JSON-RPC 2.0).
+pub(crate) const INTERNAL_ERROR: i64 = -32603;
 /// No such resource (MCP 2025-11-25 and before).
 const RESOURCE_NOT_FOUND: i64 = -32002;
 /// The client cannot be asked for something that is needed (MCP 2026-07-28).
@@ -27,7 +31,7 @@ pub(crate) enum Trouble {
     /// The exchange failed.
     Http(http::HttpError),
     /// 401 or 403: it wants credentials, or others.
-    Refused(u16),
+    Refused(Refused),
     /// Another HTTP error, without a JSON-RPC message.
     Status(u16),
     /// What answered does not speak MCP as it should; carries what it did.
@@ -84,18 +88,51 @@ impl Trouble {
                 log::error(format!("backend {id}: request refused: {what}"));
                 unavailable("the gateway refused to send the request")
             }
-            Self::Refused(status) => CallError::failed(
-                code::AUTH,
-                format!(
-                    "Backend {id} refused the request (HTTP {status}): it asks for an account, and none is linked"
-                ),
-            ),
+            Self::Refused(refused) => tell_refused(refused, target),
             Self::Status(status) => unavailable(&format!("it answered HTTP {status}")),
             Self::Garbage(what) => unavailable(&format!("its answer is not MCP: {what}")),
             Self::OtherEra(what) => unavailable(&format!(
                 "it speaks no revision of MCP that this gateway speaks: {what}"
             )),
         }
+    }
+}
+
+/// 401: with an account it wants one, or another. 403: it knows who it is, and says no; more scopes
+/// may help, if it says so.
+fn tell_refused(refused: Refused, target: &Target) -> CallError {
+    let id = &target.id;
+    let credential = Settings::of(target).map(|settings| settings.credential);
+    match (credential, refused) {
+        (
+            Ok(Credential::Account),
+            Refused {
+                status: 401,
+                scopes,
+            },
+        ) => CallError::link_required(scopes.unwrap_or_default()),
+        (
+            Ok(Credential::Account),
+            Refused {
+                scopes: Some(scopes),
+                ..
+            },
+        ) => CallError::link_required(scopes),
+        (
+            Ok(Credential::Caller),
+            Refused {
+                scopes: Some(scopes),
+                ..
+            },
+        ) if !scopes.is_empty() => CallError::missing_scope(scopes, id.as_str()),
+        (_, Refused { status: 401, .. }) => CallError::failed(
+            code::AUTH,
+            format!("Backend {id} auth failed: it does not accept what it is shown (HTTP 401)"),
+        ),
+        (_, Refused { status, .. }) => CallError::failed(
+            code::ACL,
+            format!("Backend {id} does not allow this (HTTP {status})"),
+        ),
     }
 }
 

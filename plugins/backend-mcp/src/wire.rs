@@ -27,6 +27,8 @@ pub(crate) enum Message {
         id: Json,
         /// What it is.
         method: String,
+        /// An object.
+        params: Json,
     },
 }
 
@@ -59,6 +61,14 @@ pub(crate) fn request(id: u64, method: &str, params: &str) -> Json {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#)
 }
 
+/// An answer to a request of the server.
+pub(crate) fn response(id: &str, outcome: Result<Json, Json>) -> Json {
+    match outcome {
+        Ok(result) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#),
+        Err(error) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+    }
+}
+
 /// A notification.
 pub(crate) fn notification(method: &str, params: &str) -> Json {
     let method = json::quote(method);
@@ -81,12 +91,10 @@ pub(crate) fn read(text: &str) -> Result<Message, String> {
         return Err("its `id` is neither a string nor an integer".into());
     }
     if let Some(method) = members.text("method")? {
+        let params = members.object("params")?.unwrap_or_else(|| "{}".into());
         return Ok(match id {
-            Some(id) => Message::Request { id, method },
-            None => Message::Notification {
-                method,
-                params: members.object("params")?.unwrap_or_else(|| "{}".into()),
-            },
+            Some(id) => Message::Request { id, method, params },
+            None => Message::Notification { method, params },
         });
     }
     match (members.object("result")?, members.object("error")?) {
@@ -129,7 +137,7 @@ mod tests {
                 outcome: Err(error),
             }) => format!("error {id:?} {} {}", error.code, error.message),
             Ok(Message::Notification { method, params }) => format!("told {method} {params}"),
-            Ok(Message::Request { id, method }) => format!("asked {id} {method}"),
+            Ok(Message::Request { id, method, .. }) => format!("asked {id} {method}"),
             Err(why) => why,
         };
         for (text, expected) in [

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Call, Wrong};
+use crate::pipeline::credential::{self, NotShown};
 use crate::pipeline::{Refusal, Route};
 use crate::plugin::model::{CallError, MissingScope};
-use crate::pipeline::credential::{self, NotShown};
 use crate::plugin::{Adapter, Fault, OnBehalf, Shown};
 use crate::types::{BackendId, Scope, ScopeSet};
 
@@ -150,7 +150,10 @@ async fn shown(call: &Call<'_>, route: &Route) -> Result<Shown, NotDone> {
     shown.map_err(|why| match why {
         NotShown::Failed(code, text) => NotDone::Failed(code, text),
         NotShown::LinkAgain => {
-            let text = format!("Your account at {} has to be linked again", route.backend.id);
+            let text = format!(
+                "Your account at {} has to be linked again",
+                route.backend.id
+            );
             NotDone::Failed("account_required", text)
         }
     })
@@ -184,9 +187,10 @@ fn done(
     Err(match error {
         CallError::MissingScope(missing) => NotDone::MissingScope(missing),
         CallError::Failed(failure) => NotDone::Failed(word(&failure.code), short(&failure.message)),
-        CallError::LinkRequired(_) => {
-            NotDone::Failed("account_required", format!("Backend {id} asks for an account"))
-        }
+        CallError::LinkRequired(_) => NotDone::Failed(
+            "account_required",
+            format!("Backend {id} asks for an account"),
+        ),
         CallError::NotFound(_) | CallError::Unsupported => NotDone::Failed(
             "unsupported",
             format!("Backend {id} does not keep tickets; tell the gateway's operator"),

@@ -8,10 +8,10 @@ use thiserror::Error;
 use tracing::debug;
 
 use super::LoginError;
+use super::loopback::{Expected, Loopback};
 use crate::oauth_client::authorize::{Authorization, AuthorizeError};
 use crate::oauth_client::discover::Place;
 use crate::oauth_client::fetch::Http;
-use super::loopback::{Expected, Loopback};
 use crate::oauth_client::pkce::{NoRandomness, Pkce, random};
 use crate::oauth_client::register::{RegisterError, Registered, Registrar};
 use crate::oauth_client::token::{self, Grant, TokenError};

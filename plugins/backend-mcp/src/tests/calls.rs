@@ -31,7 +31,7 @@ fn a_modern_call_says_all_there_is_to_know() {
     };
     assert_eq!(request.method, "POST");
     assert_eq!(request.url, "http://docs.test/mcp");
-    assert_eq!(request.credential, Credential::None);
+    assert_eq!(request.credential, Credential::LinkedAccount("docs".into()));
     for (name, value) in [
         ("mcp-protocol-version", "2026-07-28"),
         ("mcp-method", "tools/call"),
@@ -329,8 +329,7 @@ fn what_goes_wrong_is_told_without_addresses() {
         Err(HttpError::OriginNotGranted("http://x".into())),
         "backend_unavailable: Backend docs is unavailable: the gateway refused",
     );
-    check(Ok(response(401, "").into()), "backend_auth: ");
-    check(Ok(response(403, "").into()), "backend_auth: ");
+    check(Ok(response(403, "").into()), "backend_acl: ");
     check(Ok(response(302, "").into()), "a redirect (HTTP 302)");
     check(Ok(response(503, "").into()), "it answered HTTP 503");
     check(Ok(response(200, "{}").into()), "content type ``");
@@ -375,4 +374,54 @@ fn settings_that_are_wrong_name_the_backend() {
     let served = testing::serve(|request| Ok(result(request, json!({ "content": [] }))));
     assert!(call(&target).is_ok());
     assert_eq!(served.requests()[0].url, "http://docs.test/a?b=c");
+}
+
+#[test]
+fn a_refusal_says_what_is_missing_by_what_was_shown() {
+    let told = |credential: &str, status: u16, challenge: &'static str| {
+        let refused = move |_: &http::Request| {
+            let refused = response(status, "").with("www-authenticate", challenge);
+            Ok(Streamed::from(refused))
+        };
+        let _served = testing::serve(refused);
+        let target = Target {
+            settings: json!({ "credential": credential }).to_string(),
+            ..target("modern")
+        };
+        match call(&target).expect_err("refused") {
+            CallError::Failed(failure) => failure.code,
+            other => format!("{other:?}"),
+        }
+    };
+    const MORE: &str = r#"Bearer error="insufficient_scope", scope="a b""#;
+    let linked = |scopes: &[&str]| format!("{:?}", CallError::link_required(scopes.to_vec()));
+    assert_eq!(told("account", 401, "Bearer"), linked(&[]));
+    assert_eq!(told("account", 403, MORE), linked(&["a", "b"]));
+    assert_eq!(told("account", 403, "Bearer"), "backend_acl");
+    let missing = CallError::missing_scope(["a", "b"], "docs");
+    assert_eq!(told("caller", 403, MORE), format!("{missing:?}"));
+    assert_eq!(told("caller", 401, "Bearer"), "backend_auth");
+    assert_eq!(told("none", 401, "Bearer"), "backend_auth");
+    assert_eq!(told("none", 403, MORE), "backend_acl");
+}
+
+#[test]
+fn the_file_and_the_variable_say_which_scope_a_tool_needs() {
+    let target = Target {
+        settings: r#"{"scope":"mcp:docs:use","scope_variables":{"DROP_IT":"by:variable"}}"#.into(),
+        ..testing::target()
+    };
+    let settings = Settings::of(&target).expect("settings");
+    testing::set_settings(
+        r#"{"servers":{"docs":{"scopes":{"drop-it":"by:file","keep":"by:file"}},"other":{}}}"#,
+    );
+    for (tool, scope) in [
+        ("drop-it", "by:variable"),
+        ("drop.it", "by:variable"),
+        ("keep", "by:file"),
+        ("search", "mcp:docs:use"),
+    ] {
+        assert_eq!(settings.scope_of_tool(&target, tool), scope, "{tool}");
+    }
+    testing::set_settings("{}");
 }

@@ -94,7 +94,6 @@ fn a_server_that_has_changed_its_era_is_called_all_the_same() {
             "initialize",
             "notifications/initialized",
             "tools/call",
-            "DELETE"
         ]
     );
     drop(served);
@@ -174,7 +173,7 @@ fn a_lost_session_is_begun_again_once() {
     let begins = ["initialize", "notifications/initialized", "tools/call"];
     assert_eq!(
         methods(&served.requests()),
-        [&begins[..], &begins[..], &["DELETE"]].concat()
+        [&begins[..], &begins[..]].concat()
     );
     drop(served);
     let served = testing::serve(|request| legacy_server(request, |_| response(404, "").into()));
@@ -184,7 +183,7 @@ fn a_lost_session_is_begun_again_once() {
     assert!(told.contains("it answered HTTP 404"), "{told}");
     assert_eq!(
         methods(&served.requests()),
-        [&begins[..], &begins[..], &["DELETE"]].concat()
+        [&begins[..], &begins[..]].concat()
     );
 }
 
@@ -194,71 +193,136 @@ fn an_error_with_status_404_is_no_lost_session() {
         legacy_server(request, |request| error(request, 404, -32601, Value::Null))
     });
     assert_eq!(call(&target("legacy")), Err(CallError::Unsupported));
-    assert_eq!(served.requests().len(), 4);
+    assert_eq!(served.requests().len(), 3);
 }
 
 #[test]
-fn a_warm_instance_keeps_its_session() {
+fn a_subject_keeps_its_session() {
     let served = testing::serve(|request| {
         legacy_server(request, |request| result(request, json!({ "content": [] })))
     });
-    // Only the second call tells that the instance is a warm one.
     let target = target("legacy");
-    for _ in 0..4 {
+    for _ in 0..3 {
         assert!(call(&target).is_ok());
     }
     let begins = ["initialize", "notifications/initialized", "tools/call"];
     assert_eq!(
         methods(&served.requests()),
-        [
-            &begins[..],
-            &["DELETE"],
-            &begins[..],
-            &["tools/call", "tools/call"]
-        ]
-        .concat()
+        [&begins[..], &["tools/call", "tools/call"]].concat()
     );
-    // Another client is another session.
+    // Another client, and one that can be asked for other things, is another session.
     let mut other = testing::call("search", "{}");
     other.context.client_info = Some(r#"{"name":"other","version":"1"}"#.into());
-    assert!(call_with(&target, &other).is_ok());
-    assert_eq!(
-        methods(&served.requests())[9..],
-        [&["DELETE"], &begins[..]].concat()
-    );
+    let mut able = testing::call("search", "{}");
+    able.context.client_capabilities = r#"{"roots":{}}"#.into();
+    for call in [&other, &able] {
+        let before = served.requests().len();
+        assert!(call_with(&target, call).is_ok());
+        assert_eq!(methods(&served.requests())[before..], begins);
+    }
+    let requests = served.requests();
+    let declared = &body(&requests[requests.len() - 3])["params"]["capabilities"];
+    assert_eq!(*declared, json!({ "roots": {} }));
 }
 
 #[test]
-fn what_a_legacy_server_asks_meanwhile_is_answered() {
-    let served = testing::serve(|request| {
+fn a_kept_session_that_is_over_is_begun_again_and_a_new_one_is_believed() {
+    for (status, again) in [(404, true), (400, true), (500, false)] {
+        let mut calls = 0;
+        let served = testing::serve(move |request| {
+            legacy_server(request, |request| {
+                calls += 1;
+                match calls {
+                    2 => response(status, "").into(),
+                    _ => result(request, json!({ "content": [] })),
+                }
+            })
+        });
+        let target = target("legacy");
+        assert!(call(&target).is_ok());
+        assert_eq!(call(&target).is_ok(), again, "{status}");
+        let handshakes = methods(&served.requests());
+        let handshakes = handshakes.iter().filter(|method| *method == "initialize");
+        assert_eq!(handshakes.count(), if again { 2 } else { 1 }, "{status}");
+    }
+    // 400 to the first request of a session is an answer.
+    let served = testing::serve(|request| legacy_server(request, |_| response(400, "").into()));
+    assert!(call(&target("legacy")).is_err());
+    assert_eq!(served.requests().len(), 3);
+}
+
+/// A legacy server that asks these in the middle of a call.
+fn asks(questions: &'static [(&'static str, &'static str)]) -> testing::Served {
+    testing::serve(move |request| {
         if body(request).get("result").is_some() || body(request).get("error").is_some() {
             return Ok(response(202, "").into());
         }
         legacy_server(request, |request| {
             let id = body(request)["id"].clone();
-            let asked = |id: &str, method: &str| {
-                format!(
-                    "data: {}\n\n",
-                    json!({ "jsonrpc": "2.0", "id": id, "method": method })
-                )
-            };
+            let asked = questions.iter().map(|(id, method)| {
+                let asked =
+                    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": { "x": 1 } });
+                format!("data: {asked}\n\n")
+            });
             let answer = json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } });
-            testing::events([
-                asked("p", "ping"),
-                asked("e", "elicitation/create"),
-                format!("data: {answer}\n\n"),
-            ])
+            testing::events(
+                asked
+                    .chain([format!("data: {answer}\n\n")])
+                    .collect::<Vec<_>>(),
+            )
         })
+    })
+}
+
+#[test]
+fn what_a_legacy_server_asks_meanwhile_is_asked_of_the_client() {
+    use client::{AskError, Refusal};
+    testing::answer(|method, params| {
+        assert_eq!(params, r#"{"x":1}"#);
+        match method {
+            "elicitation/create" => Ok(r#"{"action":"accept","content":{"a":1}}"#.into()),
+            "sampling/createMessage" => Err(AskError::Refused(Refusal {
+                code: -1,
+                message: "no".into(),
+                data: None,
+            })),
+            _ => Err(AskError::Undeclared("roots".into())),
+        }
     });
+    let served = asks(&[
+        ("p", "ping"),
+        ("e", "elicitation/create"),
+        ("s", "sampling/createMessage"),
+        ("r", "roots/list"),
+        ("t", "tasks/get"),
+    ]);
     assert!(call(&target("legacy")).is_ok());
     let requests = served.requests();
+    let answers: Vec<Value> = requests[3..].iter().map(body).collect();
     assert_eq!(
-        body(&requests[3]),
-        json!({ "jsonrpc": "2.0", "id": "p", "result": {} })
+        answers[..2],
+        [
+            json!({ "jsonrpc": "2.0", "id": "p", "result": {} }),
+            json!({ "jsonrpc": "2.0", "id": "e", "result": { "action": "accept", "content": { "a": 1 } } }),
+        ]
     );
-    assert_eq!(body(&requests[4])["id"], "e");
-    assert_eq!(body(&requests[4])["error"]["code"], -32601);
-    assert_eq!(header(&requests[4], "mcp-session-id"), Some("s-1"));
+    let refused = json!({ "code": -1, "message": "no" });
+    assert_eq!(answers[2]["error"], refused);
+    assert_eq!(answers[3]["error"]["code"], -32601);
+    assert_eq!(answers[4]["error"]["code"], -32601);
+    for request in &requests[3..] {
+        assert_eq!(header(request, "mcp-session-id"), Some("s-1"));
+    }
+}
+
+#[test]
+fn a_form_that_nobody_answers_is_put_away() {
+    testing::answer(|_, _| Err(client::AskError::Unanswered("gone".into())));
+    let served = asks(&[("e", "elicitation/create"), ("s", "sampling/createMessage")]);
+    assert!(call(&target("legacy")).is_ok());
+    let requests = served.requests();
+    assert_eq!(body(&requests[3])["result"], json!({ "action": "cancel" }));
+    assert_eq!(body(&requests[4])["error"]["code"], -32603);
 }
 
 #[test]
@@ -270,10 +334,7 @@ fn the_log_level_is_the_sessions() {
     call.context.log_level = Some("warning".into());
     assert!(call_with(&target("legacy"), &call).is_ok());
     let requests = served.requests();
-    assert_eq!(
-        methods(&requests)[2..],
-        ["logging/setLevel", "tools/call", "DELETE"]
-    );
+    assert_eq!(methods(&requests)[2..], ["logging/setLevel", "tools/call"]);
     assert_eq!(body(&requests[2])["params"], json!({ "level": "warning" }));
 }
 
@@ -290,7 +351,7 @@ fn a_call_that_takes_too_long_is_cancelled_in_words() {
     let requests = served.requests();
     assert_eq!(
         methods(&requests)[2..],
-        ["tools/call", "notifications/cancelled", "DELETE"]
+        ["tools/call", "notifications/cancelled"]
     );
     assert_eq!(
         body(&requests[3])["params"]["requestId"],

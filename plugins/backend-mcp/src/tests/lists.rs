@@ -23,7 +23,7 @@ fn discover(
         })
     });
     let target = Target {
-        settings: r#"{"scope":"mcp:docs:use","scopes":{"drop":"mcp:docs:admin"}}"#.into(),
+        settings: r#"{"scope":"mcp:docs:use","scope_variables":{"DROP":"mcp:docs:admin"}}"#.into(),
         ..testing::target()
     };
     let catalog = McpBackend::discover(&target);
