@@ -42,6 +42,7 @@ mod share;
 mod state;
 mod version;
 mod view;
+mod visitor;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,7 @@ pub use rounds::Waiting;
 pub use session::{Ended, Levels};
 pub use share::{Place, Shares};
 pub use view::{Views, announce};
+pub use visitor::visitor;
 pub use watch::{Watches, keep_told};
 
 /// A request as it arrived, nothing checked.

@@ -4,6 +4,7 @@ mod admin;
 mod challenge;
 mod connection;
 mod descriptors;
+mod links;
 mod listener;
 mod pages;
 mod respond;

@@ -55,9 +55,7 @@ impl Provider {
 
     /// Who gives out tokens, and for what.
     pub(super) async fn place(&self) -> Result<Arc<Place>, LinkError> {
-        let known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.clone().filter(|(at, _)| at.elapsed() < FRESH);
-        if let Some((_, place)) = known {
+        if let Some(place) = self.known() {
             return Ok(place);
         }
         let challenge = self.challenge().await;
@@ -66,6 +64,13 @@ impl Provider {
         let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((Instant::now(), Arc::clone(&place)));
         Ok(place)
+    }
+
+    /// What was found out lately.
+    fn known(&self) -> Option<Arc<Place>> {
+        let known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, place) = known.as_ref()?;
+        (at.elapsed() < FRESH).then(|| Arc::clone(place))
     }
 
     /// What was found out is not true any more, perhaps.

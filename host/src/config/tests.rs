@@ -64,26 +64,27 @@ fn mcp_servers_are_backends_too() {
         panic!("{:?}", config.backends);
     };
     assert_eq!(wiki.url.as_str(), "https://wiki.example.com/");
-    assert_eq!(
-        wiki.settings,
-        r#"{"path":"/mcp?space=a","scope":"mcp:wiki:read"}"#
-    );
+    let settings = |of: &BackendConfig| -> serde_json::Value {
+        serde_json::from_str(&of.settings).expect("JSON")
+    };
+    let expected = serde_json::json!({
+        "path": "/mcp?space=a", "scope": "mcp:wiki:read", "scope_variables": {}, "credential": "account",
+    });
+    assert_eq!(settings(wiki), expected);
     assert_eq!(wiki.adapter.as_str(), "backend-mcp");
     assert_eq!(
         (wiki.token, wiki.names),
-        (TokenMode::None, NameStyle::Prefixed)
+        (TokenMode::Linked, NameStyle::Prefixed)
     );
-    assert_eq!(everything.settings, r#"{"path":"/","scope":"mcp:all"}"#);
+    assert_eq!(settings(everything)["scope"], "mcp:all");
+    assert_eq!(settings(everything)["path"], "/");
     assert_eq!(
         (everything.names, everything.timeout_ms),
         (NameStyle::Verbatim, 250)
     );
     assert_eq!(
         config.notes,
-        [
-            "CORTEX_MCP_WIKI_CLIENT_ID is set, but this version does not act on it yet",
-            "MCP server `ghost` is skipped: CORTEX_MCP_GHOST_URL is not set",
-        ]
+        ["MCP server `ghost` is skipped: CORTEX_MCP_GHOST_URL is not set",]
     );
 }
 
@@ -339,10 +340,10 @@ fn tickets_go_to_backends_that_are_there_and_to_a_hook_that_is_not_shown() {
 
 #[test]
 fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CORTEX_VAULT_KEY", "s3cret")]).expect("usable");
+    let config = read(&[DEV, ("CRON_SECRET", "s3cret")]).expect("usable");
     assert_eq!(
         config.notes,
-        ["CORTEX_VAULT_KEY is set, but this version does not act on it yet"]
+        ["CRON_SECRET is set, but this version does not act on it yet"]
     );
 }
 
@@ -360,4 +361,99 @@ fn state_keys_are_read_strictly_and_not_shown() {
             && !said.contains("hunter2"),
         "{said}"
     );
+}
+
+#[test]
+fn accounts_and_tokens_of_backends_are_read() {
+    let key = crate::types::Key256::new([7; 32]).to_text();
+    let vars = [
+        ("OAUTH_ISSUER", "https://login.example.com"),
+        ("CORTEX_TECHNICAL_TOKEN", "t"),
+        ("CORTEX_VAULT_KEY", key.reveal()),
+        ("CORTEX_LINK_PRIVATE_HOSTS", "sso.corp.example, 10.0.0.1"),
+        ("OAUTH_CLIENT_ID", "gateway"),
+        ("CORTEX_BACKENDS", "docs,mail"),
+        ("CORTEX_BACKEND_DOCS_URL", "https://docs.example.com"),
+        ("CORTEX_BACKEND_DOCS_TOKEN", "exchange"),
+        ("CORTEX_BACKEND_DOCS_AUDIENCE", "docs-api"),
+        ("CORTEX_BACKEND_MAIL_URL", "https://mail.example.com"),
+        ("CORTEX_BACKEND_MAIL_TOKEN", "none"),
+        ("CORTEX_EXCHANGE_CLIENT_ID", "gateway"),
+        ("CORTEX_EXCHANGE_CLIENT_SECRET", "s3cret"),
+        ("CORTEX_MCP_SERVERS", "wiki"),
+        ("CORTEX_MCP_WIKI_URL", "https://wiki.example.com/mcp"),
+        ("CORTEX_MCP_WIKI_CLIENT_ID", "known"),
+        ("CORTEX_MCP_WIKI_CLIENT_SECRET", "s3cret"),
+        ("CORTEX_MCP_WIKI_OAUTH_SCOPE", "read write"),
+        ("CORTEX_MCP_WIKI_CATALOG_SUB", "robot"),
+        ("CORTEX_MCP_WIKI_SCOPE_DELETE_PAGE", "mcp:wiki:admin"),
+    ];
+    let source = |name: &str| {
+        let found = vars.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let names = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let config = Config::read_named(&source, names).expect("usable");
+    assert_eq!(config.notes, Vec::<String>::new());
+    assert_eq!(config.accounts.vault_keys.len(), 1);
+    assert_eq!(config.accounts.private_hosts.len(), 2);
+    assert!(config.accounts.client.is_some() && config.exchange.is_some());
+    let [docs, mail, wiki] = &config.backends[..] else {
+        panic!("{:?}", config.backends);
+    };
+    assert_eq!(
+        (docs.token, mail.token, wiki.token),
+        (TokenMode::Exchange, TokenMode::None, TokenMode::Linked)
+    );
+    assert_eq!(docs.exchange.audience.as_deref(), Some("docs-api"));
+    assert_eq!(docs.exchange.resource, "https://docs.example.com");
+    let account = wiki.account.as_ref().expect("accounts");
+    assert_eq!(account.endpoint.as_str(), "https://wiki.example.com/mcp");
+    assert_eq!(account.client.as_ref().expect("a client").id, "known");
+    assert_eq!(
+        account.scopes.as_ref().expect("scopes").to_string(),
+        "read write"
+    );
+    assert_eq!(
+        account
+            .catalog_subject
+            .as_ref()
+            .expect("a subject")
+            .as_str(),
+        "robot"
+    );
+    assert!(
+        wiki.settings
+            .contains(r#""scope_variables":{"DELETE_PAGE":"mcp:wiki:admin"}"#)
+    );
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn what_accounts_and_tokens_of_backends_lack_is_told() {
+    let problems = read(&[
+        DEV,
+        ("CORTEX_TECHNICAL_TOKEN", "t"),
+        ("CORTEX_VAULT_KEY", "hunter2"),
+        ("CORTEX_BACKENDS", "docs"),
+        ("CORTEX_BACKEND_DOCS_URL", "https://docs.example.com"),
+        ("CORTEX_BACKEND_DOCS_TOKEN", "exchange"),
+        ("CORTEX_MCP_SERVERS", "wiki"),
+        ("CORTEX_MCP_WIKI_URL", "https://wiki.example.com/mcp"),
+        ("CORTEX_MCP_WIKI_TOKEN", "passthrough"),
+        ("CORTEX_MCP_WIKI_OAUTH_SCOPE", "a \"b"),
+        ("CORTEX_LINK_PRIVATE_HOSTS", "a b"),
+    ]);
+    let said = problems.expect_err("wrong").to_string();
+    for expected in [
+        "CORTEX_VAULT_KEY: key 1: expected 32 bytes in base64",
+        "CORTEX_EXCHANGE_CLIENT_ID: required",
+        "OAUTH_ISSUER: required",
+        "CORTEX_MCP_WIKI_TOKEN",
+        "CORTEX_MCP_WIKI_OAUTH_SCOPE",
+        "CORTEX_LINK_PRIVATE_HOSTS",
+    ] {
+        assert!(said.contains(expected), "no `{expected}` in {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
 }

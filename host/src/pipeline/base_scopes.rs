@@ -3,7 +3,7 @@
 //! The dev bypass is no token and has no issuer that could grant more.
 
 use super::Refusal;
-use super::auth::Authenticated;
+use super::auth::{Authenticated, Caller};
 use super::rate::WithinRate;
 use crate::config::Config;
 
@@ -19,7 +19,13 @@ impl WithBaseScopes {
 /// Lets a request pass whose token has every base scope. The refusal names them all.
 pub(super) fn check(config: &Config, request: WithinRate) -> Result<WithBaseScopes, Refusal> {
     let request = request.into_inner();
-    let principal = request.caller().principal();
+    allows(config, request.caller())?;
+    Ok(WithBaseScopes(request))
+}
+
+/// Whether a caller has every base scope.
+pub(super) fn allows(config: &Config, caller: &Caller) -> Result<(), Refusal> {
+    let principal = caller.principal();
     if let Some(oauth) = &config.oauth
         && !principal.dev_bypass
         && !principal.scopes.contains_all(&oauth.required_scopes)
@@ -29,5 +35,5 @@ pub(super) fn check(config: &Config, request: WithinRate) -> Result<WithBaseScop
             granted: principal.scopes.clone(),
         });
     }
-    Ok(WithBaseScopes(request))
+    Ok(())
 }

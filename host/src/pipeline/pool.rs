@@ -6,6 +6,7 @@
 
 use super::Refusal;
 use super::auth::Authenticated;
+use super::auth::Caller;
 use super::base_scopes::WithBaseScopes;
 use crate::config::Config;
 
@@ -21,12 +22,18 @@ impl InPool {
 /// Lets a request pass whose token names the pool, if one is required.
 pub(super) fn check(config: &Config, request: WithBaseScopes) -> Result<InPool, Refusal> {
     let request = request.into_inner();
-    let principal = request.caller().principal();
+    allows(config, request.caller())?;
+    Ok(InPool(request))
+}
+
+/// Whether this gateway is for this caller.
+pub(super) fn allows(config: &Config, caller: &Caller) -> Result<(), Refusal> {
+    let principal = caller.principal();
     if config.required_pool.is_some()
         && !principal.dev_bypass
         && principal.pool != config.required_pool
     {
         return Err(Refusal::OtherPool);
     }
-    Ok(InPool(request))
+    Ok(())
 }

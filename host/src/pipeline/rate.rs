@@ -130,29 +130,29 @@ pub(super) fn check(
     address: IpAddr,
     authenticated: Result<Authenticated, Refusal>,
 ) -> Result<WithinRate, Refusal> {
-    match authenticated {
-        Ok(request) => {
-            if let Some(token) = request.caller().token_id() {
-                gw.limits.count(Key::token(token))?;
-            }
-            Ok(WithinRate(request))
-        }
-        Err(
-            refusal @ (Refusal::Unauthenticated
-            | Refusal::InvalidToken(_)
-            | Refusal::BadAuthorization(_)),
-        ) => {
-            let network = network(address);
-            gw.limits.count(Key::Address(network)).inspect_err(|_| {
-                // Once in a while: whoever sends a flood must not write one into the log, too.
-                if !gw.limits.told.swap(true, Ordering::Relaxed) {
-                    warn!(client.network = %network, "too many requests without a good token");
-                }
-            })?;
-            Err(refusal)
-        }
-        Err(refusal) => Err(refusal),
+    let known = authenticated.as_ref().map(Authenticated::caller);
+    if let Err(Refusal::Unauthenticated | Refusal::InvalidToken(_) | Refusal::BadAuthorization(_)) =
+        known
+    {
+        count(gw, address, None)?;
+    } else if let Ok(caller) = known {
+        count(gw, address, Some(caller))?;
     }
+    authenticated.map(WithinRate)
+}
+
+/// Counts one request: of a caller, or, where that is nobody, for where it came from.
+pub(super) fn count(gw: &Gateway, address: IpAddr, caller: Option<&Caller>) -> Result<(), Refusal> {
+    if let Some(caller) = caller {
+        return once_more(gw, caller);
+    }
+    let network = network(address);
+    gw.limits.count(Key::Address(network)).inspect_err(|_| {
+        // Once in a while: whoever sends a flood must not write one into the log, too.
+        if !gw.limits.told.swap(true, Ordering::Relaxed) {
+            warn!(client.network = %network, "too many requests without a good token");
+        }
+    })
 }
 
 /// Counts a further message that came with a request.

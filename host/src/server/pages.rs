@@ -3,7 +3,7 @@
 //! None of them says more than a stranger may know: no token, no URL of a backend, and not why a
 //! backend is down, because that could name one.
 
-mod status;
+pub(super) mod status;
 
 use std::collections::BTreeSet;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
+    REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -374,9 +374,31 @@ pub(super) fn public_document(value: &Value, max_age: u32) -> Reply {
     reply
 }
 
+/// How a page came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// As wished.
+    Good,
+    /// Whoever is in front of the browser asked for what cannot be.
+    Wrong,
+    /// Somebody else asked for it.
+    Forbidden,
+    /// There is no such thing.
+    Missing,
+    /// Something that the gateway needs does not work.
+    Broken,
+}
+
 /// A page for people, with its `Content-Security-Policy`.
-pub(super) fn page(html: String, policy: &str) -> Reply {
-    let mut reply = with_body(StatusCode::OK, html.into());
+pub(super) fn page(tone: Tone, html: String, policy: &str) -> Reply {
+    let status = match tone {
+        Tone::Good => StatusCode::OK,
+        Tone::Wrong => StatusCode::BAD_REQUEST,
+        Tone::Forbidden => StatusCode::FORBIDDEN,
+        Tone::Missing => StatusCode::NOT_FOUND,
+        Tone::Broken => StatusCode::BAD_GATEWAY,
+    };
+    let mut reply = with_body(status, html.into());
     let headers = reply.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -387,6 +409,39 @@ pub(super) fn page(html: String, policy: &str) -> Reply {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
+    }
+    reply
+}
+
+/// Sends a browser elsewhere, to be asked for with `GET`.
+pub(super) fn see_other(place: &str) -> Reply {
+    let mut reply = empty(StatusCode::SEE_OTHER);
+    let headers = reply.headers_mut();
+    if let Ok(place) = HeaderValue::from_str(place) {
+        headers.insert(LOCATION, place);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What leads on is in the URL.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    reply
+}
+
+/// A JSON answer to who came with an access token.
+pub(super) fn json(value: &Value) -> Reply {
+    json_body(StatusCode::OK, value)
+}
+
+/// The refusal of a request that is no JSON-RPC message, with the challenge that goes with it.
+pub(super) fn refused_plainly(config: &Config, refusal: &Refusal) -> Reply {
+    let told = tell(config, true, refusal);
+    let text = json!({ "error": refusal.code(), "message": told.message });
+    let mut reply = json_body(told.status, &text);
+    let challenge = told.challenge.map(|text| HeaderValue::from_str(&text));
+    if let Some(Ok(challenge)) = challenge {
+        reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Refusal::TooOften { seconds } = refusal {
+        reply.headers_mut().insert(RETRY_AFTER, (*seconds).into());
     }
     reply
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::json;
 
 use super::admin;
+use super::links;
 use super::pages;
 use super::respond::{self, Reply};
 use crate::catalog::Health;
@@ -37,6 +38,10 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
         ("/api/admin/tool-integrity" | "/metrics", _) => match gw.hosts.check(&arrival.head) {
             Ok(()) => admin::answer(gw, arrival).await,
+            Err(refusal) => respond::plainly_refused(&refusal),
+        },
+        (path, _) if links::are_at(path) => match gw.hosts.check(&arrival.head) {
+            Ok(()) => links::answer(gw, arrival).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (path, _) => match gw.hosts.check(&arrival.head) {

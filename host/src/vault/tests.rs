@@ -67,8 +67,10 @@ async fn an_account_is_found_by_its_owner_alone_and_not_on_the_disk() {
         .put(&ada, &server("wiki"), &account())
         .await
         .expect("kept");
-    let kept = vault.keep_client("https://p.example", "https://r", Some(&client()));
-    kept.await.expect("kept");
+    vault
+        .keep_client("https://p.example", "https://r", Some(&client()))
+        .await
+        .expect("kept");
 
     assert_eq!(
         access(&vault, &ada, "wiki").await.as_deref(),

@@ -7,7 +7,9 @@ fn egress(caller: bool, technical: bool) -> Egress {
             .expect("a URL")
             .origin(),
         timeout: Duration::from_secs(1),
-        caller: caller.then(|| AccessToken::new(Secret::new("user-token".to_owned()))),
+        backend: "docs".parse().expect("an id"),
+        caller: caller.then(|| Secret::new("user-token".to_owned())),
+        account: None,
         technical: technical.then(|| Secret::new("technical-token".to_owned())),
         exchanges_left: 1,
         max_body: 1024,
@@ -42,6 +44,25 @@ fn the_callers_token_is_attached_by_the_host() {
     let sent = egress(true, true)
         .prepare(request(HOME, &[], Credential::None))
         .expect("sent");
+    assert!(sent.headers().get("authorization").is_none());
+}
+
+#[test]
+fn an_account_is_attached_at_its_own_backend_only() {
+    let linked = Egress {
+        account: Some(Secret::new("account-token".to_owned())),
+        ..egress(false, false)
+    };
+    let prepare = |of: &Egress, id: &str| {
+        let wanted = Credential::LinkedAccount(id.to_owned());
+        of.prepare(request(HOME, &[], wanted))
+    };
+    let sent = prepare(&linked, "docs").expect("sent");
+    assert_eq!(sent.headers()["authorization"], "Bearer account-token");
+    let refused = prepare(&linked, "mail");
+    assert!(matches!(refused, Err(HttpError::CredentialRefused(_))));
+    // Without an account the backend is asked all the same: it may need none.
+    let sent = prepare(&egress(true, true), "docs").expect("sent");
     assert!(sent.headers().get("authorization").is_none());
 }
 

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::super::respond::{self, Reply};
+use super::super::respond::{self, Reply, Tone};
 use crate::catalog::{Health, Kind, Snapshot};
 use crate::pipeline::Gateway;
 use crate::types::BackendId;
@@ -34,7 +34,7 @@ pub(super) fn page(gw: &Gateway) -> Reply {
         endpoint: gw.config.canonical_uri.as_str(),
         snapshot: &gw.catalog.snapshot(),
     };
-    respond::page(render(&facts), &POLICY)
+    respond::page(Tone::Good, render(&facts), &POLICY)
 }
 
 /// What the page tells.
@@ -46,7 +46,7 @@ struct Facts<'a> {
 }
 
 /// Text that stands in HTML for what it is, between tags and in quoted attributes.
-struct Escaped<'a>(&'a str);
+pub(in crate::server) struct Escaped<'a>(pub(in crate::server) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
