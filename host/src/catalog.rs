@@ -119,6 +119,11 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// All that are known, in no order.
+    pub fn known(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.by_name.values()
+    }
+
     /// The entry with this public name.
     pub fn get(&self, name: &str) -> Option<&Arc<Entry>> {
         self.by_name.get(name)

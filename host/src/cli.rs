@@ -4,6 +4,7 @@ mod baseline;
 mod status;
 mod terminal;
 mod tickets;
+mod vault;
 
 use std::path::PathBuf;
 
@@ -38,6 +39,10 @@ enum Command {
     /// docs/operators.md.
     #[command(subcommand)]
     Baseline(baseline::Command),
+    /// Accounts that users have linked: how many, by which key they are sealed, and forgetting them. See
+    /// docs/operators.md.
+    #[command(subcommand)]
+    Vault(vault::Command),
 }
 
 /// Whom an operator's command is for, and how the answer is written.
@@ -93,6 +98,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
         Command::Tickets(command) => tickets::run(command),
         Command::Baseline(command) => baseline::run(command),
+        Command::Vault(command) => vault::run(command),
     }
 }
 

@@ -140,6 +140,16 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// The keys of the vault alone, for commands that need nothing else.
+///
+/// # Errors
+/// When one of them is no key.
+pub fn vault_keys() -> Result<Vec<Key256>, Problems> {
+    let mut vars = Vars::new(&variable, Vec::new());
+    let keys = accounts::keys(&mut vars, "CORTEX_VAULT_KEY");
+    vars.finish().map(|_| keys)
+}
+
 impl Config {
     /// Reads the configuration from the process environment.
     ///

@@ -8,6 +8,7 @@ mod baseline;
 mod socket;
 mod status;
 mod tickets;
+mod vault;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +20,7 @@ use crate::store::{Store, StoreError};
 pub use baseline::Definitions;
 pub use socket::{SocketError, ask, listen};
 pub use tickets::Tickets;
+pub use vault::Accounts;
 
 /// A command, as it travels to a running gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub enum Command {
     Tickets(Tickets),
     /// Tool definitions that changed.
     Definitions(Definitions),
+    /// Users' accounts at MCP servers.
+    Vault(Accounts),
 }
 
 /// Why a command was not carried out.
@@ -60,6 +64,7 @@ pub async fn run(
     match command {
         Command::Status => status::status(running(gateway)?),
         Command::Tickets(asked) => tickets::run(store, asked).await,
+        Command::Vault(asked) => vault::run(gateway, store, asked).await,
         Command::Definitions(asked) => baseline::run(running(gateway)?, asked).await,
     }
 }

@@ -14,6 +14,7 @@ mod body;
 mod budget;
 mod builtin;
 mod client_address;
+mod contract;
 mod credential;
 mod dispatch;
 #[cfg(fuzzing)]
@@ -71,6 +72,7 @@ use session::InSession;
 pub use answer::Answer;
 pub use audit::Record;
 pub use body::read as whole_body;
+pub use contract::{Contract, ContractAnswer, contract};
 pub use host::Hosts;
 pub use in_flight::InFlight;
 pub use legacy::{end_session, open_stream};

@@ -10,6 +10,7 @@ mod client;
 mod egress;
 mod engine;
 mod exporter;
+mod farewell;
 mod fault;
 mod guest_log;
 mod incoming;

@@ -3,6 +3,7 @@
 mod admin;
 mod challenge;
 mod connection;
+mod contract;
 mod descriptors;
 mod links;
 mod listener;

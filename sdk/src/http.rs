@@ -21,10 +21,12 @@ use serde::de::DeserializeOwned;
 use crate::backend::{CallError, code};
 #[cfg(target_family = "wasm")]
 use crate::bindings::cortex::gateway::http::{
-    Incoming as HostIncoming, open as host_open, send as host_send,
+    Incoming as HostIncoming, farewell as host_farewell, open as host_open, send as host_send,
 };
 #[cfg(not(target_family = "wasm"))]
-use crate::testing::{FakeIncoming as HostIncoming, open as host_open, send as host_send};
+use crate::testing::{
+    FakeIncoming as HostIncoming, farewell as host_farewell, open as host_open, send as host_send,
+};
 
 pub use crate::bindings::cortex::gateway::http::{
     Credential, Header, HttpError, Request, Response,
@@ -141,6 +143,16 @@ impl Request {
             body,
         })
     }
+}
+
+/// What to send should this call be given up before it returns: its client has gone, has called it off, or
+/// it took too long. A later one takes the place of an earlier one; `None` takes it back.
+///
+/// # Errors
+///
+/// When it could not be sent.
+pub fn farewell(request: Option<Request>) -> Result<(), HttpError> {
+    host_farewell(request.as_ref())
 }
 
 /// A response whose body is still coming. Dropping it closes the exchange: so a backend learns

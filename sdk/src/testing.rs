@@ -33,6 +33,7 @@ type Server = Box<dyn FnMut(&Request) -> Result<Streamed, HttpError>>;
 thread_local! {
     static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
     static REQUESTS: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
+    static FAREWELL: RefCell<Option<Request>> = const { RefCell::new(None) };
     static CLOSED: Cell<usize> = const { Cell::new(0) };
     static SETTINGS: RefCell<String> = RefCell::new("{}".to_owned());
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
@@ -71,6 +72,16 @@ pub fn set_settings(settings: impl Into<String>) {
 
 pub(crate) fn settings() -> String {
     SETTINGS.with_borrow(Clone::clone)
+}
+
+/// What would be sent if the call of this thread were given up now.
+pub fn left_behind() -> Option<Request> {
+    FAREWELL.with_borrow(Clone::clone)
+}
+
+pub(crate) fn farewell(request: Option<&Request>) -> Result<(), HttpError> {
+    FAREWELL.set(request.cloned());
+    Ok(())
 }
 
 /// Answers what this thread asks the [client](crate::client), until the next call of this: method and

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use cortex_gateway::config::Config;
 use cortex_gateway::outbound::Client;
 use cortex_gateway::plugin::{
-    Adapter, Backend, Fault, OnBehalf, Plugins, Runtime, model::CallError,
+    Adapter, Backend, Fault, OnBehalf, Plugins, Runtime, Shown, model::CallError,
 };
-use cortex_gateway::types::{
-    AccessToken, Issuer, PluginName, Principal, RequestId, Secret, Subject,
-};
+use cortex_gateway::types::{Issuer, PluginName, Principal, RequestId, Secret, Subject};
 use cortex_tests::{FakeBackend, Plan, component};
 use serde_json::json;
 use tempfile::TempDir;
@@ -66,11 +64,11 @@ fn ada() -> Principal {
 
 /// Asks what the backend knows about Ada.
 async fn whoami(bench: &Bench) -> Result<Result<String, CallError>, Fault> {
-    let token = AccessToken::new(Secret::new("adas-token".to_owned()));
+    let shown = Shown::Caller(Secret::new("adas-token".to_owned()));
     let user = OnBehalf {
         backend: &bench.backend,
         caller: &ada(),
-        token: &token,
+        shown: &shown,
         request: RequestId::new(),
     };
     bench.adapter.whoami(user).await

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says what it expected"
 )]
 
+mod accounts;
 mod audit;
 mod backends;
 mod batches;
@@ -19,12 +20,15 @@ mod idle;
 mod integrity;
 mod lifecycle;
 mod limits;
+mod link_attacks;
+mod linking;
 mod machine_identity;
 mod mcp_servers;
 mod messages;
 mod oauth;
 mod oauth_flows;
 mod pages;
+mod parked;
 mod peers;
 mod plugins;
 mod policies;

@@ -45,7 +45,7 @@ async fn a_modern_server_is_federated_and_a_call_costs_one_exchange() {
 }
 
 #[tokio::test]
-async fn a_legacy_server_is_federated_with_a_session_of_each_call() {
+async fn a_legacy_server_is_federated_with_a_session_of_each_subject() {
     let server = FakeMcp::start(Era::Legacy).await;
     server.result("tools/call", text("done"));
     let gateway = gateway_to(&server).await;
@@ -72,12 +72,7 @@ async fn a_legacy_server_is_federated_with_a_session_of_each_call() {
     );
     assert_eq!(
         server.methods(),
-        [
-            "initialize",
-            "notifications/initialized",
-            "tools/call",
-            "DELETE"
-        ]
+        ["initialize", "notifications/initialized", "tools/call"]
     );
     assert_eq!(server.open_sessions(), 0);
 }
@@ -146,7 +141,7 @@ async fn what_is_not_mcp_is_a_clear_error() {
         ),
         (
             Answer::Raw(401, "text/plain", "x".into()),
-            "refused the request (HTTP 401)",
+            "asks for an account",
         ),
         (Answer::Events(vec![]), "its stream ended without an answer"),
         (

@@ -7,21 +7,25 @@
 )]
 
 pub mod backend;
+pub mod browser;
 pub mod client;
 pub mod conformance;
 pub mod fixture;
 pub mod gateway;
 pub mod legacy_only;
 pub mod mcp_server;
+pub mod provider;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
+pub use browser::{Browser, Page};
 pub use client::{Client, Reply};
 pub use cortex_test_issuer as issuer;
 pub use fixture::FixtureServer;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use legacy_only::LegacyOnly;
 pub use mcp_server::{Era, FakeMcp};
+pub use provider::Provider;
 pub use stream::Stream;
 
 use std::path::{Path, PathBuf};

@@ -71,10 +71,13 @@ fn found(account: &Account, grant: &Grant) -> Found {
 
 /// Renewals that are under way, one at a time for each account.
 #[derive(Default)]
-pub(super) struct Renewals(Mutex<HashMap<(Owner, BackendId), Weak<tokio::sync::Mutex<()>>>>);
+pub(super) struct Renewals(Mutex<HashMap<(Owner, BackendId), Weak<Turn>>>);
+
+/// Held by whoever renews.
+type Turn = tokio::sync::Mutex<()>;
 
 impl Renewals {
-    fn turn(&self, owner: &Owner, server: &BackendId) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, owner: &Owner, server: &BackendId) -> Arc<Turn> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() > TIDY {
             all.retain(|_, turn| turn.strong_count() > 0);
@@ -83,7 +86,7 @@ impl Renewals {
         match place.upgrade() {
             Some(turn) => turn,
             None => {
-                let turn = Arc::new(tokio::sync::Mutex::new(()));
+                let turn = Arc::new(Turn::new(()));
                 *place = Arc::downgrade(&turn);
                 turn
             }

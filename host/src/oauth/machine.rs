@@ -100,6 +100,14 @@ impl Technical {
         }
     }
 
+    /// The token that was configured, which other gateways may present, too.
+    pub fn configured(&self) -> Option<&Secret> {
+        match self {
+            Self::Static(token) => Some(token),
+            Self::None | Self::Machine(_) => None,
+        }
+    }
+
     /// Whether another token can be had when one is refused.
     pub fn renews(&self) -> bool {
         matches!(self, Self::Machine(_))

@@ -11,7 +11,7 @@ use super::version::Versioned;
 use super::{Arrival, Gateway, Refusal};
 use crate::mcp::version::ProtocolVersion;
 use crate::oauth::TokenError;
-use crate::types::{AccessToken, Principal};
+use crate::types::{AccessToken, Principal, Secret};
 
 /// A caller who was authenticated: only this module makes one.
 #[derive(Clone)]
@@ -72,6 +72,12 @@ pub(super) async fn authenticate(
         header,
         caller,
     })
+}
+
+/// Whether a request presents a token of which this holds.
+pub(super) fn presents(arrival: &Arrival, is: impl FnOnce(&Secret) -> bool) -> bool {
+    let token = bearer::token(&arrival.head.headers);
+    token.ok().flatten().is_some_and(|token| is(&token))
 }
 
 /// Who has sent a request.

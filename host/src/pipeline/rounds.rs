@@ -80,7 +80,11 @@ impl Questions {
         params: &str,
         context: &Context,
     ) -> Result<Self, NotAsked> {
-        let params: Value = serde_json::from_str(params).unwrap_or_default();
+        let mut params: Value = serde_json::from_str(params).unwrap_or_default();
+        // Progress of the question is between the owner and the gateway.
+        if let Some(params) = params.as_object_mut() {
+            params.remove("_meta");
+        }
         let requests = json!({ key: { "method": method, "params": params } });
         Self::read(&requests.to_string(), context)
     }

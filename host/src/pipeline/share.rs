@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Refusal;
-use super::auth::Authenticated;
+use super::auth::{Authenticated, Caller};
 use super::pool::InPool;
 use crate::types::{Issuer, Principal, Subject};
 
@@ -111,11 +111,16 @@ impl Drop for Place {
     }
 }
 
+/// Takes a place for whatever a caller wants.
+pub(super) fn take(shares: &Arc<Shares>, caller: &Caller) -> Result<Place, Refusal> {
+    let place = shares.take(caller.principal());
+    place.ok_or(Refusal::TooManyAtOnce)
+}
+
 /// Lets a message be read whose caller has not too much under way, and takes a place for it.
 pub(super) fn check(shares: &Arc<Shares>, request: InPool) -> Result<(InShare, Place), Refusal> {
     let request = request.into_inner();
-    let place = shares.take(request.caller().principal());
-    let place = place.ok_or(Refusal::TooManyAtOnce)?;
+    let place = take(shares, request.caller())?;
     Ok((InShare(request), place))
 }
 

@@ -69,6 +69,10 @@ impl Host for State {
     async fn open(&mut self, request: Request) -> Result<Resource<Incoming>, HttpError> {
         State::open(self, request).await
     }
+
+    fn farewell(&mut self, request: Option<Request>) -> Result<(), HttpError> {
+        State::farewell(self, request)
+    }
 }
 
 impl State {

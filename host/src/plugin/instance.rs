@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::client::QuestionSink;
 use super::egress::Egress;
+use super::farewell::Farewell;
 use super::fault::{Cause, Fault, millis};
 use super::guest_log::LogSink;
 use super::incoming::OpenResponses;
@@ -54,6 +55,8 @@ pub(super) struct State {
     pub(super) egress: Option<Egress>,
     /// Responses that the call in flight is reading.
     pub(super) incoming: OpenResponses,
+    /// What is sent should the call in flight be given up.
+    pub(super) farewell: Option<Farewell>,
     /// When the call in flight showed its last sign of life.
     pub(super) patience: Arc<Patience>,
     /// What the client of the call in flight wants to hear.
@@ -96,6 +99,7 @@ impl State {
             settings,
             egress: None,
             incoming: OpenResponses::default(),
+            farewell: None,
             patience: Arc::new(Patience::new()),
             notices: Notices::default(),
             asked: 0,
@@ -226,7 +230,12 @@ impl<B> Guest<B> {
         state.held.end();
         state.log.end();
         let cause = match result {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(value)) => {
+                if let Some(farewell) = state.farewell.take() {
+                    farewell.never_mind();
+                }
+                return Ok(value);
+            }
             Ok(Err(error)) => cause_of(&error, state, &self.limits),
             Err(Elapsed { .. }) => Cause::Wall(millis(wall)),
         };

@@ -71,7 +71,7 @@ impl Memories {
     }
 
     fn slot(&self, whose: &Whose, name: String) -> Value {
-        self.0.get_with((whose.clone(), name), || Value::default())
+        self.0.get_with((whose.clone(), name), Value::default)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::mcp::jsonrpc::Id;
 use crate::mcp::sse;
 use crate::mcp::version::ProtocolVersion;
 use crate::pipeline::{
-    Answer, Event, Finished, Gateway, Heard, Listening, Place, Record, Refusal, Running,
+    Answer, Contract, Event, Finished, Gateway, Heard, Listening, Place, Record, Refusal, Running,
 };
 
 /// Said to a connection for which there is no room, before anything of it is read.
@@ -429,6 +429,53 @@ pub(super) fn see_other(place: &str) -> Reply {
 /// A JSON answer to who came with an access token.
 pub(super) fn json(value: &Value) -> Reply {
     json_body(StatusCode::OK, value)
+}
+
+/// What a contract backend answers (see `pipeline::contract`).
+pub(super) fn contract(config: &Config, outcome: &Result<Contract, Refusal>) -> Reply {
+    let error = |status, text: &str| json_body(status, &json!({ "error": text }));
+    match outcome {
+        Ok(Contract::Value(value)) => json(value),
+        Ok(Contract::Failed(code, words)) => {
+            let status = match code.as_str() {
+                "backend_timeout" => StatusCode::GATEWAY_TIMEOUT,
+                "backend_unavailable" => StatusCode::BAD_GATEWAY,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            json_body(status, &json!({ "error": words, "code": code }))
+        }
+        Ok(Contract::Unknown(_)) => error(StatusCode::NOT_FOUND, "unknown method"),
+        Ok(Contract::Technical) => error(
+            StatusCode::FORBIDDEN,
+            "the technical token lists, and is no identity for anything else",
+        ),
+        Err(Refusal::InsufficientScope { required, .. })
+        | Err(Refusal::BackendRefusedScope { required, .. }) => json_body(
+            StatusCode::FORBIDDEN,
+            &json!({ "error": "Insufficient scope", "required": required.to_strings() }),
+        ),
+        Err(refusal @ Refusal::Denied(_)) => error(StatusCode::FORBIDDEN, &refusal.to_string()),
+        Err(refusal @ Refusal::Failed { .. }) => {
+            error(StatusCode::UNPROCESSABLE_ENTITY, &refusal.to_string())
+        }
+        Err(
+            refusal
+            @ (Refusal::NotJson(_) | Refusal::InvalidMessage(_) | Refusal::InvalidParams(_)),
+        ) => error(StatusCode::BAD_REQUEST, &refusal.to_string()),
+        Err(Refusal::UnknownTool(_) | Refusal::UnknownPrompt(_) | Refusal::UnknownResource(_)) => {
+            error(StatusCode::NOT_FOUND, "unknown method")
+        }
+        Err(refusal @ (Refusal::Plugin(_) | Refusal::Internal(_))) => {
+            let told = tell(config, true, refusal);
+            error(StatusCode::INTERNAL_SERVER_ERROR, &told.message)
+        }
+        Err(refusal) => refused_plainly(config, refusal),
+    }
+}
+
+/// How many bytes a response has.
+pub(super) fn sent(reply: &Reply) -> usize {
+    size(reply)
 }
 
 /// The refusal of a request that is no JSON-RPC message, with the challenge that goes with it.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::json;
 
 use super::admin;
+use super::contract;
 use super::links;
 use super::pages;
 use super::respond::{self, Reply};
@@ -38,6 +39,10 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
         ("/api/admin/tool-integrity" | "/metrics", _) => match gw.hosts.check(&arrival.head) {
             Ok(()) => admin::answer(gw, arrival).await,
+            Err(refusal) => respond::plainly_refused(&refusal),
+        },
+        (path, _) if path.starts_with(contract::PATH) => match gw.hosts.check(&arrival.head) {
+            Ok(()) => contract::answer(gw, arrival).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (path, _) if links::are_at(path) => match gw.hosts.check(&arrival.head) {

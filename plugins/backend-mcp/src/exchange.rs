@@ -108,6 +108,13 @@ impl Endpoint<'_> {
         }
     }
 
+    /// Has a message sent should the call be given up: nothing else would tell the server.
+    pub(crate) fn tell_when_given_up(&self, fields: &Fields, message: Json) {
+        if let Err(error) = http::farewell(Some(self.post(fields, message))) {
+            log::debug(format!("a cancellation cannot be left behind: {error}"));
+        }
+    }
+
     /// Ends a session.
     pub(crate) fn delete(&self, fields: &Fields, timeout_ms: u32) -> Result<u16, http::HttpError> {
         let request = self.http("DELETE", fields).timeout_ms(timeout_ms);

@@ -251,6 +251,10 @@ impl Session {
                 log::debug(format!("an answer to `{what}` was not taken: {trouble:?}"));
             }
         };
+        if !endpoint.discovering {
+            let gone = cancelled(asking.id, "nobody waits for it any more");
+            endpoint.tell_when_given_up(&fields, gone);
+        }
         match endpoint.ask(&fields, asking, &mut asked) {
             // With the id of the request in it, it is an answer.
             Ok(reply)
@@ -270,8 +274,7 @@ impl Session {
 
     /// Closing the stream is no cancellation in this era.
     fn cancel(&self, endpoint: Endpoint<'_>, id: u64) {
-        let params = format!(r#"{{"requestId":{id},"reason":"it takes too long"}}"#);
-        let told = wire::notification("notifications/cancelled", &params);
+        let told = cancelled(id, "it takes too long");
         if let Err(trouble) = endpoint.tell(&self.fields(), told, FAREWELL_MS) {
             log::debug(format!("a cancellation was not taken: {trouble:?}"));
         }
@@ -308,6 +311,12 @@ impl Session {
         }
         fields
     }
+}
+
+/// MCP 2025-11-25, "Cancellation".
+fn cancelled(id: u64, why: &str) -> Json {
+    let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, json::quote(why));
+    wire::notification("notifications/cancelled", &params)
 }
 
 /// Whether a capability is declared.

@@ -24,8 +24,8 @@ pub(super) fn about() -> About {
     let text = json!({ "type": ["string", "null"] });
     About {
         title: "Who am I?",
-        description: "Tells who you are calling as, which scopes your access token grants, and what each backend \
-                      knows of you. Call it first when something is refused.",
+        description: "Tells who you are calling as, which scopes your access token grants, what each backend \
+                      knows of you, and which of your own accounts are linked. Call it first when something is refused.",
         arguments: object(&json!({}), &[]),
         output: object(
             &json!({
@@ -33,6 +33,10 @@ pub(super) fn about() -> About {
                 "session": { "type": "object" },
                 "scopes_granted": { "type": "array", "items": { "type": "string" } },
                 "backends": { "type": "array", "items": { "type": "object" } },
+                "accounts": { "type": "array", "items": object(
+                    &json!({ "server": { "type": "string" }, "status": { "enum": ["linked", "expired", "never", "unknown"] } }),
+                    &["server", "status"],
+                ) },
                 "discovered_at": text,
             }),
             &["identity", "session", "scopes_granted", "backends"],
@@ -66,8 +70,26 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Value, Wrong> {
         },
         "scopes_granted": principal.scopes,
         "backends": join_all(backends).await,
+        "accounts": accounts(call).await,
         "discovered_at": snapshot.taken_at,
     }))
+}
+
+/// Which of the caller's own accounts at MCP servers are linked. No provider is asked.
+async fn accounts(call: &Call<'_>) -> Value {
+    let accounts = &call.gw.accounts;
+    let owner = credential::owner(&call.asker.caller);
+    let each = accounts.servers().map(async |server| {
+        let status = match accounts.standing(&owner, server).await {
+            Ok(standing) => json!(standing),
+            Err(error) => {
+                tracing::error!(request.id = %call.asker.id, "{error}");
+                json!("unknown")
+            }
+        };
+        json!({ "server": server.as_str(), "status": status })
+    });
+    join_all(each).await.into()
 }
 
 /// What one backend says of the caller, or why it says nothing.

@@ -358,3 +358,25 @@ fn a_call_that_takes_too_long_is_cancelled_in_words() {
         body(&requests[2])["id"]
     );
 }
+
+#[test]
+fn a_call_that_is_given_up_leaves_a_cancellation_behind() {
+    let _served = testing::serve(|request| {
+        legacy_server(request, |request| {
+            let left = testing::left_behind().expect("something");
+            let told = body(&left);
+            assert_eq!(told["method"], "notifications/cancelled");
+            assert_eq!(told["params"]["requestId"], body(request)["id"]);
+            assert_eq!(header(&left, "mcp-session-id"), Some("s-1"));
+            result(request, json!({ "content": [] }))
+        })
+    });
+    assert!(call(&target("legacy")).is_ok());
+    // Modern servers see the stream closed.
+    drop(http::farewell(None));
+    let _served = testing::serve(|request| {
+        assert!(testing::left_behind().is_none());
+        Ok(modern(request))
+    });
+    assert!(call(&target("modern")).is_ok());
+}
