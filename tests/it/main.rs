@@ -34,6 +34,7 @@ mod plugins;
 mod policies;
 mod prompts;
 mod rates;
+mod real_servers;
 mod rounds;
 mod scopes;
 mod sessions;

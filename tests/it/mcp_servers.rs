@@ -74,7 +74,7 @@ async fn a_legacy_server_is_federated_with_a_session_of_each_subject() {
         server.methods(),
         ["initialize", "notifications/initialized", "tools/call"]
     );
-    assert_eq!(server.open_sessions(), 0);
+    assert_eq!(server.open_sessions(), 1, "kept for the next call");
 }
 
 #[tokio::test]

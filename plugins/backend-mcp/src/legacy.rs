@@ -98,9 +98,15 @@ fn client_info(asker: Asker<'_>) -> Json {
 fn capabilities(asker: Asker<'_>) -> Json {
     match asker {
         Asker::Known(context) => context.client_capabilities.clone(),
-        Asker::Gateway | Asker::Client => "{}".into(),
+        // Some servers hide the tools that ask. Some clients can be asked: they are to find them.
+        Asker::Gateway => EVERYTHING.into(),
+        Asker::Client => "{}".into(),
     }
 }
+
+/// All that a client can declare that a server may ask of it.
+const EVERYTHING: &str =
+    r#"{"elicitation":{"form":{},"url":{}},"roots":{},"sampling":{"tools":{}}}"#;
 
 impl Session {
     /// The session of the subject, begun if there is none or only the one that is `over`. Of many

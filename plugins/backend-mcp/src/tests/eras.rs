@@ -76,7 +76,13 @@ fn discovery_finds_the_era_out_and_remembers_it() {
         body(&requests[1])["params"]["protocolVersion"],
         "2025-11-25"
     );
-    assert_eq!(body(&requests[1])["params"]["capabilities"], json!({}));
+    // Whatever a server offers only to clients that can be asked is found, too.
+    let declared = &body(&requests[1])["params"]["capabilities"];
+    assert!(
+        ["elicitation", "roots", "sampling"]
+            .iter()
+            .all(|name| declared[name].is_object())
+    );
     for request in &requests[2..] {
         assert_eq!(header(request, "mcp-session-id"), Some("s-1"));
         assert_eq!(header(request, "mcp-protocol-version"), Some("2025-06-18"));
