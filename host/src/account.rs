@@ -39,7 +39,7 @@ pub use crate::vault::Owner;
 pub use flow::{Cookie, cookie};
 pub use link::{Begun, LinkError};
 pub use sign_in::{Person, SignInError};
-pub use token::{Found, NoAccount};
+pub use token::{Found, NoAccount, Unfit};
 
 use once::Once;
 use provider::{Clients, Provider};

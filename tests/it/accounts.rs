@@ -19,10 +19,9 @@ async fn a_token_is_renewed_once_for_all_who_wait() {
     // They end within the minute in which they are renewed.
     stand.notes.manners(|manners| manners.life = 30);
     stand.link("ada").await;
-    stand.notes.manners(|manners| {
-        manners.life = 600;
-        manners.slow = Duration::from_millis(300);
-    });
+    stand
+        .notes
+        .manners(|manners| manners.slow = Duration::from_millis(300));
     let client = stand.client("ada");
     let calls = (0..20).map(|_| modern(&client, "notes_whose", json!({})));
     for called in futures_util::future::join_all(calls).await {

@@ -21,6 +21,7 @@ mod integrity;
 mod lifecycle;
 mod limits;
 mod link_attacks;
+mod link_pages;
 mod linking;
 mod machine_identity;
 mod mcp_servers;

@@ -16,17 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The client that the authorization server knows from the start.
 const BASIC: &str = "Basic ZGVtby1hZ2VudDpkZW1vLXNlY3JldA==";
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn target(path: &str) -> PathBuf {
+pub(crate) fn target(path: &str) -> PathBuf {
     root().join("target").join(path)
 }
 
 /// Whether these are installed. Where not, the test is left out, loudly; a build machine
 /// (CI=true) insists on them.
-fn installed(needed: &[&str]) -> bool {
+pub(crate) fn installed(needed: &[&str]) -> bool {
     let mut missing = needed.iter().filter(|path| !target(path).exists());
     let Some(missing) = missing.next() else {
         return true;
@@ -69,10 +69,10 @@ async fn said(lines: &mut Lines<BufReader<ChildStdout>>, greeting: &str) -> Stri
 }
 
 /// Everything that a client needs to log in and call.
-struct Stand {
-    gateway: Gateway,
+pub(crate) struct Stand {
+    pub(crate) gateway: Gateway,
     /// Where the gateway's `/mcp` is.
-    url: String,
+    pub(crate) url: String,
     /// The authorization server.
     issuer: String,
     /// Holds a certificate for localhost that the authorization server trusts.
@@ -82,6 +82,11 @@ struct Stand {
 
 impl Stand {
     async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these variables of the authorization server.
+    pub(crate) async fn with(env: &[(&str, &str)]) -> Self {
         // The authorization server is told the gateway's URL before there is a gateway.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|free| free.local_addr())
@@ -95,6 +100,7 @@ impl Stand {
                 .env_remove("NODE_ENV")
                 .env("PORT", "0")
                 .env("DEV_AUTH_RESOURCE", &url)
+                .envs(env.iter().copied())
                 .env(
                     "NODE_EXTRA_CA_CERTS",
                     certificates.path().join("certificate.pem"),

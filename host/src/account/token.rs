@@ -46,6 +46,15 @@ impl From<VaultError> for NoAccount {
     }
 }
 
+/// A token that another one is wanted for.
+#[derive(Clone, Debug)]
+pub enum Unfit {
+    /// It ends soon, or has ended.
+    Old(Secret),
+    /// The server did not take it.
+    Refused(Secret),
+}
+
 /// The token of an account.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -116,11 +125,14 @@ impl Accounts {
             Some(grant) if grant.refresh.is_none() && grant.lives_for(0) => {
                 Ok(Some(found(&kept.account, grant)))
             }
-            Some(_) => self.renewed(owner, server, None).await,
+            Some(grant) => {
+                let old = Unfit::Old(grant.access.clone());
+                self.renewed(owner, server, old).await
+            }
         }
     }
 
-    /// Another token than `refused`, which the server did not take. `None`: the account is gone.
+    /// Another token than this one. `None`: the account is gone.
     ///
     /// # Errors
     /// [`NoAccount`].
@@ -128,13 +140,13 @@ impl Accounts {
         self: &Arc<Self>,
         owner: &Owner,
         server: &BackendId,
-        refused: Option<Secret>,
+        unfit: Unfit,
     ) -> Result<Option<Found>, NoAccount> {
         let (this, owner, server) = (Arc::clone(self), owner.clone(), server.clone());
         let renewing = tokio::spawn(async move {
             let turn = this.renewals.turn(&owner, &server);
             let _turn = turn.lock().await;
-            this.renew(&owner, &server, refused.as_ref()).await
+            this.renew(&owner, &server, &unfit).await
         });
         let ended = "the renewal ended unexpectedly";
         let outcome = renewing.await;
@@ -169,7 +181,7 @@ impl Accounts {
         &self,
         owner: &Owner,
         server: &BackendId,
-        refused: Option<&Secret>,
+        unfit: &Unfit,
     ) -> Result<Option<Found>, NoAccount> {
         let (Some(vault), Some(provider)) = (&self.vault, self.providers.get(server)) else {
             return Ok(None);
@@ -180,14 +192,18 @@ impl Accounts {
         let Some(grant) = &kept.account.grant else {
             return Err(NoAccount::Ended);
         };
-        let is_other =
-            refused.is_none_or(|refused| !grant.access.matches(refused.reveal().as_bytes()));
+        let (before, is_refused) = match unfit {
+            Unfit::Old(token) => (token, false),
+            Unfit::Refused(token) => (token, true),
+        };
         // Somebody else has renewed it, or linked it anew, while this one waited.
-        if is_other && grant.lives_for(EARLY) {
+        let is_newer = !grant.access.matches(before.reveal().as_bytes());
+        if is_newer && grant.lives_for(0) {
             return Ok(Some(found(&kept.account, grant)));
         }
+        let still_good = !is_refused && grant.lives_for(0);
         let Some(refresh) = &grant.refresh else {
-            if is_other && grant.lives_for(0) {
+            if still_good {
                 return Ok(Some(found(&kept.account, grant)));
             }
             end(vault, owner, server, &kept, "it cannot be renewed").await?;
@@ -206,7 +222,7 @@ impl Accounts {
                 Err(NoAccount::Ended)
             }
             // It is good for a while yet.
-            Err(error) if is_other && grant.lives_for(0) => {
+            Err(error) if still_good => {
                 warn!(backend.id = %server, "an account's token cannot be renewed: {error}; the one at hand is used until it ends");
                 Ok(Some(found(&kept.account, grant)))
             }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::account::{Accounts, NoAccount, Owner};
+use crate::account::{Accounts, NoAccount, Owner, Unfit};
 use crate::config::TokenMode;
 use crate::oauth::Technical;
 use crate::plugin::model::{CallError, Catalog};
@@ -67,7 +67,7 @@ impl Identity {
                 let token = match refused.map(|presented| presented.shown) {
                     Some(Shown::Account(token, _)) => {
                         self.accounts
-                            .renewed(&owner, &backend.id, Some(token))
+                            .renewed(&owner, &backend.id, Unfit::Refused(token))
                             .await
                     }
                     _ => self.accounts.token(&owner, &backend.id).await,

@@ -2,7 +2,7 @@
 //! or that of the caller's own account there.
 
 use super::{Gateway, Route};
-use crate::account::{NoAccount, Owner};
+use crate::account::{NoAccount, Owner, Unfit};
 use crate::config::TokenMode;
 use crate::oauth::NotExchanged;
 use crate::pipeline::auth::Caller;
@@ -42,7 +42,9 @@ pub(super) async fn instead(
         return Ok(None);
     };
     let (owner, id) = (owner(caller), &route.backend.id);
-    let renewed = gw.accounts.renewed(&owner, id, Some(token.clone()));
+    let renewed = gw
+        .accounts
+        .renewed(&owner, id, Unfit::Refused(token.clone()));
     match renewed.await {
         Ok(found) => Ok(found.map(|found| found.shown())),
         Err(error) => Err(not_shown(route, &error)),
