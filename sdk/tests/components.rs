@@ -49,7 +49,16 @@ fn a_component_is_of_one_kind() -> Result<(), Box<dyn Error>> {
     )?;
     check(
         "backend-mcp",
-        &["client-log", "http", "log", "progress", "types"],
+        &[
+            "client-log",
+            "client",
+            "http",
+            "log",
+            "memory",
+            "progress",
+            "settings",
+            "types",
+        ],
         &["backend", "plugin"],
     )?;
     check("policy-scopes", &["types"], &["plugin", "policy"])?;

@@ -33,6 +33,7 @@ pub(super) fn page(gw: &Gateway) -> Reply {
         website: &gw.config.identity.website,
         endpoint: gw.config.canonical_uri.as_str(),
         snapshot: &gw.catalog.snapshot(),
+        links: gw.accounts.servers().next().is_some(),
     };
     respond::page(Tone::Good, render(&facts), &POLICY)
 }
@@ -43,6 +44,8 @@ struct Facts<'a> {
     website: &'a str,
     endpoint: &'a str,
     snapshot: &'a Snapshot,
+    /// Whether people can link accounts.
+    links: bool,
 }
 
 /// Text that stands in HTML for what it is, between tags and in quoted attributes.
@@ -89,12 +92,17 @@ fn render(facts: &Facts<'_>) -> String {
          <h2>Endpoint</h2>\n<code class=\"endpoint\">{endpoint}</code>\n\
          <p class=\"quiet\">For MCP clients, by Streamable HTTP. What you see there depends on your access token.</p>\n\
          <h2>On offer</h2>\n<dl>{counts}</dl>\n\
-         <h2>Backends</h2>\n{}\n\
+         <h2>Backends</h2>\n{}\n{}\
          <footer class=\"quiet\"><a href=\"{}\">Website</a> · \
          <a href=\"/.well-known/mcp/server-card.json\">Server card</a> · \
          <a href=\"/.well-known/oauth-protected-resource\">How to get a token</a></footer>\n\
          </main>\n</body>\n</html>\n",
         backends(facts.snapshot),
+        if facts.links {
+            "<p><a href=\"/connections\">Your accounts at MCP servers</a></p>\n"
+        } else {
+            ""
+        },
         Escaped(facts.website),
     )
 }
@@ -172,6 +180,7 @@ mod tests {
             website: "https://www.example.com/?a=1&b='2'",
             endpoint: "https://mcp.example.com/mcp",
             snapshot: &snapshot,
+            links: true,
         })
     }
 
