@@ -91,6 +91,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
                 "host/src/stdio/oauth/store.rs",
                 "host/src/store/local.rs",
                 "host/src/operator/socket.rs",
+                "host/src/vault/tests.rs",
             ],
         ),
         ("sled::", &["host/src/store/local.rs"]),
