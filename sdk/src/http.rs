@@ -21,11 +21,13 @@ use serde::de::DeserializeOwned;
 use crate::backend::{CallError, code};
 #[cfg(target_family = "wasm")]
 use crate::bindings::cortex::gateway::http::{
-    Incoming as HostIncoming, farewell as host_farewell, open as host_open, send as host_send,
+    Incoming as HostIncoming, farewell as host_farewell, open as host_open, ready as host_ready,
+    send as host_send,
 };
 #[cfg(not(target_family = "wasm"))]
 use crate::testing::{
-    FakeIncoming as HostIncoming, farewell as host_farewell, open as host_open, send as host_send,
+    FakeIncoming as HostIncoming, farewell as host_farewell, open as host_open,
+    ready as host_ready, send as host_send,
 };
 
 pub use crate::bindings::cortex::gateway::http::{
@@ -143,6 +145,17 @@ impl Request {
             body,
         })
     }
+}
+
+/// Waits until one of these responses has something to read, its end or its failure, and tells which, by its
+/// place in the list; of several the first.
+///
+/// # Errors
+///
+/// When none has in time.
+pub fn ready(responses: &[&Incoming]) -> Result<usize, HttpError> {
+    let bodies: Vec<&HostIncoming> = responses.iter().map(|one| &one.body).collect();
+    host_ready(&bodies).map(|place| place as usize)
 }
 
 /// What to send should this call be given up before it returns: its client has gone, has called it off, or

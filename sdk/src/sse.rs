@@ -77,6 +77,8 @@ impl From<Broken> for CallError {
 pub struct Events {
     response: Incoming,
     parser: Parser,
+    /// The next event, looked at already.
+    waiting: Option<Result<Event, Broken>>,
 }
 
 impl Events {
@@ -86,6 +88,7 @@ impl Events {
         Self {
             response,
             parser: Parser::new(max_event),
+            waiting: None,
         }
     }
 
@@ -101,6 +104,9 @@ impl Events {
     )]
     pub fn next(&mut self) -> Result<Option<Event>, Broken> {
         loop {
+            if let Some(event) = self.waiting.take() {
+                return event.map(Some);
+            }
             if let Some(event) = self.parser.next()? {
                 return Ok(Some(event));
             }
@@ -109,6 +115,34 @@ impl Events {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Whether the next event is here already, so that [`next`](Self::next) does not wait. Its failure counts
+    /// as one.
+    pub fn has_next(&mut self) -> bool {
+        if self.waiting.is_none() {
+            self.waiting = self.parser.next().transpose();
+        }
+        self.waiting.is_some()
+    }
+
+    /// The response that they come in.
+    pub fn response(&self) -> &Incoming {
+        &self.response
+    }
+
+    /// Reads one piece of the response, and waits for it no longer than so many milliseconds. False: it has
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`], and then nothing more comes.
+    pub fn take_in(&mut self, timeout_ms: u32) -> Result<bool, Broken> {
+        let piece = self.response.read_within(timeout_ms)?;
+        if let Some(piece) = &piece {
+            self.parser.push(piece);
+        }
+        Ok(piece.is_some())
     }
 
     /// Milliseconds to wait before connecting again, if the stream has said so.

@@ -79,6 +79,12 @@ pub fn left_behind() -> Option<Request> {
     FAREWELL.with_borrow(Clone::clone)
 }
 
+pub(crate) fn ready(responses: &[&FakeIncoming]) -> Result<u32, HttpError> {
+    let mut places = (0_u32..).zip(responses);
+    let found = places.find(|(_, response)| !response.0.pieces.is_empty());
+    Ok(found.map_or(0, |(place, _)| place))
+}
+
 pub(crate) fn farewell(request: Option<&Request>) -> Result<(), HttpError> {
     FAREWELL.set(request.cloned());
     Ok(())

@@ -476,3 +476,20 @@ async fn the_operator_is_told_which_account_lists_the_tools() {
     let log = stand.gateway.log();
     assert!(log.contains("set CORTEX_MCP_NOTES_CATALOG_SUB"), "{log}");
 }
+
+#[tokio::test]
+async fn who_may_not_use_the_gateway_does_not_sign_in() {
+    for variable in ["CORTEX_REQUIRED_POOL", "OAUTH_REQUIRED_SCOPES"] {
+        let stand = Stand::unlinked(|builder| builder.env(variable, "blue")).await;
+        // The provider of the tests grants no scope that it is asked for by nobody, and no pool.
+        stand
+            .issuer
+            .manners(|manners| manners.grants = Some(String::new()));
+        let mut browser = stand.browser("ada");
+        let page = stand.connections(&mut browser).await;
+        assert_eq!(page.reply.status, StatusCode::FORBIDDEN, "{}", page.text());
+        assert!(page.text().contains("You may not use this gateway"));
+        let page = browser.get(&stand.at("/connections")).await;
+        assert!(page.text().contains("Sign in"), "{}", page.text());
+    }
+}

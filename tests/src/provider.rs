@@ -62,6 +62,8 @@ pub struct Manners {
     pub iss: Option<String>,
     /// It registers clients.
     pub registers: bool,
+    /// It grants these scopes, whatever it is asked for.
+    pub grants: Option<String>,
     /// Time that the token endpoint takes.
     pub slow: Duration,
 }
@@ -73,6 +75,7 @@ impl Default for Manners {
             refreshes: true,
             iss: None,
             registers: true,
+            grants: None,
             slow: Duration::ZERO,
         }
     }
@@ -463,6 +466,7 @@ fn token(shared: &Shared, base: &str, params: &HashMap<String, String>) -> Reply
         }
     };
     let manners = lock(&shared.manners).clone();
+    let scope = manners.grants.clone().unwrap_or(scope);
     let generation = {
         let mut grants = lock(&shared.grants);
         let grant = grants.get_mut(&id).expect("a grant");

@@ -29,6 +29,8 @@ pub(super) struct SignIn {
     resource: String,
     scopes: ScopeSet,
     client: Option<StaticClient>,
+    /// The pool that this gateway is for.
+    pool: Option<String>,
 }
 
 /// Why somebody is not signed in.
@@ -40,6 +42,9 @@ pub enum SignInError {
     /// It does not go on from here.
     #[error(transparent)]
     Stopped(#[from] LinkError),
+    /// Whoever it is may not use this gateway.
+    #[error("you may not use this gateway")]
+    NotAllowed,
     /// The token is not for this gateway, or not good.
     #[error("the authorization server gave a token that is not good here: {0}")]
     BadToken(String),
@@ -90,6 +95,7 @@ impl SignIn {
             resource: config.canonical_uri.to_string(),
             scopes: oauth.required_scopes.clone(),
             client: config.accounts.client.clone(),
+            pool: config.required_pool.clone(),
         })
     }
 
@@ -187,6 +193,10 @@ impl Accounts {
         let verified = verifier.authenticate(&grant.access).await;
         let verified = verified.map_err(|error| SignInError::BadToken(error.to_string()))?;
         let principal = &verified.principal;
+        let has_pool = sign_in.pool.is_none() || principal.pool == sign_in.pool;
+        if !has_pool || !principal.scopes.contains_all(&sign_in.scopes) {
+            return Err(SignInError::NotAllowed);
+        }
         let owner = Owner {
             issuer: principal.issuer.clone(),
             subject: principal.subject.clone(),

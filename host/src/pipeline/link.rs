@@ -42,6 +42,12 @@ pub(super) async fn needed(
                 "Backend {backend} asks for an account of yours there, and this gateway keeps none: its operator has to set CORTEX_VAULT_KEY"
             ));
         }
+        // An adapter asks for what its backend has not.
+        Err(LinkError::Unknown) => {
+            return failed(format!(
+                "Backend {backend} asks for an account of yours there, and none can be linked"
+            ));
+        }
         Err(error) => return Err(Refusal::Internal(error.to_string())),
     };
     // How it stands is for the words alone.

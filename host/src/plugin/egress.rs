@@ -70,6 +70,10 @@ impl Host for State {
         State::open(self, request).await
     }
 
+    async fn ready(&mut self, responses: Vec<Resource<Incoming>>) -> Result<u32, HttpError> {
+        State::ready(self, responses).await
+    }
+
     fn farewell(&mut self, request: Option<Request>) -> Result<(), HttpError> {
         State::farewell(self, request)
     }

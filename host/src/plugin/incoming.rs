@@ -30,6 +30,8 @@ pub(super) struct Open {
     opened: Instant,
     /// What came and was not handed out yet.
     waiting: Bytes,
+    /// How it ended, if that was seen and not told yet.
+    ended: Option<Result<(), HttpError>>,
     /// Bytes that may still come.
     left: usize,
 }
@@ -74,6 +76,7 @@ impl Egress {
             body,
             opened,
             waiting: Bytes::new(),
+            ended: None,
             left: self.max_body,
         })
     }
@@ -137,30 +140,76 @@ impl Open {
         max_body: usize,
     ) -> Result<Option<Vec<u8>>, HttpError> {
         let began = Instant::now();
-        while self.waiting.is_empty() {
-            let frame = tokio::time::timeout_at(deadline, self.body.frame()).await;
-            let frame = frame.map_err(|_| {
-                let waited = deadline.saturating_duration_since(began);
-                HttpError::Timeout(u32::try_from(waited.as_millis()).unwrap_or(u32::MAX))
-            })?;
-            let Some(frame) = frame else {
-                return Ok(None);
-            };
-            let frame = frame.map_err(|_| {
-                HttpError::ConnectionFailed(
-                    "the connection broke in the middle of the answer".to_owned(),
-                )
-            })?;
-            // Trailers are of no interest.
-            if let Ok(data) = frame.into_data() {
-                self.left = self
-                    .left
-                    .checked_sub(data.len())
-                    .ok_or(HttpError::ResponseTooLarge(max_body as u64))?;
-                self.waiting = data;
-            }
+        tokio::time::timeout_at(deadline, self.ready(max_body))
+            .await
+            .map_err(|_| too_late(began, deadline))?;
+        if let Some(ended) = self.ended.take() {
+            return ended.map(|()| None);
         }
         let size = self.waiting.len().min(MAX_PIECE);
         Ok(Some(self.waiting.split_to(size).to_vec()))
+    }
+
+    /// Waits until there is something to hand out, or to tell. Nothing is lost if it is dropped.
+    async fn ready(&mut self, max_body: usize) {
+        while self.waiting.is_empty() && self.ended.is_none() {
+            let Some(frame) = self.body.frame().await else {
+                self.ended = Some(Ok(()));
+                return;
+            };
+            let Ok(frame) = frame else {
+                self.ended = Some(Err(HttpError::ConnectionFailed(
+                    "the connection broke in the middle of the answer".to_owned(),
+                )));
+                return;
+            };
+            // Trailers are of no interest.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            match self.left.checked_sub(data.len()) {
+                Some(left) => (self.left, self.waiting) = (left, data),
+                None => self.ended = Some(Err(HttpError::ResponseTooLarge(max_body as u64))),
+            }
+        }
+    }
+}
+
+fn too_late(began: Instant, deadline: Instant) -> HttpError {
+    let waited = deadline.saturating_duration_since(began);
+    HttpError::Timeout(u32::try_from(waited.as_millis()).unwrap_or(u32::MAX))
+}
+
+impl State {
+    /// What `http.ready` does.
+    pub(super) async fn ready(
+        &mut self,
+        responses: Vec<Resource<Incoming>>,
+    ) -> Result<u32, HttpError> {
+        let (timeout, max_body) = (self.egress()?.timeout, self.egress()?.max_body);
+        let unknown = || HttpError::Other("a response that is over was waited for".to_owned());
+        let mut deadline = None;
+        let mut waiting = Vec::new();
+        let mut all = self
+            .incoming
+            .by_number
+            .iter_mut()
+            .collect::<HashMap<_, _>>();
+        for (place, response) in (0_u32..).zip(&responses) {
+            let open = all.remove(&response.rep()).ok_or_else(unknown)?;
+            let opened = open.opened;
+            deadline.get_or_insert_with(|| self.patience.deadline(opened, timeout));
+            waiting.push(Box::pin(async move {
+                open.ready(max_body).await;
+                place
+            }));
+        }
+        let deadline = deadline.ok_or_else(unknown)?;
+        let began = Instant::now();
+        let first = futures_util::future::select_all(waiting);
+        match tokio::time::timeout_at(deadline, first).await {
+            Ok((place, ..)) => Ok(place),
+            Err(_) => Err(too_late(began, deadline)),
+        }
     }
 }

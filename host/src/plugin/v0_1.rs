@@ -9,6 +9,7 @@ pub(super) mod adapter {
             "cortex:gateway/http.send": async,
             "cortex:gateway/http.open": async,
             "cortex:gateway/http.[method]incoming.read": async,
+            "cortex:gateway/http.ready": async,
             "cortex:gateway/client.ask": async,
             "cortex:gateway/memory.hold": async,
         },

@@ -166,6 +166,7 @@ impl Visit<'_> {
     fn not_signed_in(&self, error: &SignInError) -> Reply {
         let tone = match error {
             SignInError::Stopped(error) => tone_of(error),
+            SignInError::NotAllowed => Tone::Forbidden,
             SignInError::Nowhere | SignInError::BadToken(_) => Tone::Broken,
         };
         self.says(

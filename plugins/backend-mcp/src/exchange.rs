@@ -14,6 +14,11 @@ use crate::wire::{self, Message, RpcError};
 /// Largest event. The host bounds the whole stream.
 const MAX_EVENT: usize = 16 * 1024 * 1024;
 
+/// Longest wait for a stream of the server's own to begin, in milliseconds.
+const LISTEN_MS: u32 = 1_000;
+/// Longest wait for what is there already, in milliseconds.
+const SOON_MS: u32 = 1;
+
 /// The header in which a server of the legacy era names a session.
 pub(crate) const SESSION: &str = "mcp-session-id";
 
@@ -49,6 +54,16 @@ pub(crate) struct Reply {
     pub(crate) outcome: Result<Json, RpcError>,
 }
 
+/// What comes of listening to a server.
+pub(crate) enum Listening {
+    /// It tells things.
+    To(sse::Events),
+    /// It may, another time.
+    NotNow,
+    /// It has no such stream.
+    Never,
+}
+
 /// Header fields of a message.
 pub(crate) type Fields = Vec<(String, String)>;
 
@@ -76,11 +91,13 @@ impl Endpoint<'_> {
             .json(message)
     }
 
-    /// Sends a request. `asked` is given what the server asks meanwhile.
+    /// Sends a request. `asked` is given what the server asks meanwhile. `side`: another stream on which it
+    /// may tell and ask.
     pub(crate) fn ask(
         &self,
         fields: &Fields,
         asking: Asking<'_>,
+        side: Option<sse::Events>,
         asked: &mut dyn FnMut(&str, &str, &str),
     ) -> Result<Reply, Trouble> {
         let message = wire::request(asking.id, asking.method, asking.params);
@@ -88,7 +105,14 @@ impl Endpoint<'_> {
             timeout_ms: asking.timeout_ms,
             ..self.post(fields, message)
         };
-        receive(request.open()?, asking.id, asked)
+        let mut side = Side {
+            stream: side,
+            id: asking.id,
+            asked,
+        };
+        let reply = receive(request.open()?, asking.id, &mut side);
+        side.last_words();
+        reply
     }
 
     /// Sends a message that is not answered.
@@ -115,6 +139,26 @@ impl Endpoint<'_> {
         }
     }
 
+    /// Opens the stream on which a server tells what belongs to no request, or says that it has none.
+    pub(crate) fn listen(&self, fields: &Fields) -> Listening {
+        let request = self
+            .http("GET", fields)
+            .header("accept", "text/event-stream");
+        match request.timeout_ms(LISTEN_MS).open() {
+            Ok(incoming)
+                if content_type(&incoming) == "text/event-stream" && incoming.is_success() =>
+            {
+                Listening::To(sse::Events::new(incoming, MAX_EVENT))
+            }
+            // The session is over, as the request will find out; or somebody else listens.
+            Ok(Incoming {
+                status: 404 | 409, ..
+            }) => Listening::NotNow,
+            Ok(_) | Err(http::HttpError::Timeout(_)) => Listening::Never,
+            Err(_) => Listening::NotNow,
+        }
+    }
+
     /// Ends a session.
     pub(crate) fn delete(&self, fields: &Fields, timeout_ms: u32) -> Result<u16, http::HttpError> {
         let request = self.http("DELETE", fields).timeout_ms(timeout_ms);
@@ -122,11 +166,72 @@ impl Endpoint<'_> {
     }
 }
 
-fn receive(
-    incoming: Incoming,
+/// What comes besides the answer: on its stream, and on another one.
+struct Side<'a> {
+    stream: Option<sse::Events>,
     id: u64,
-    asked: &mut dyn FnMut(&str, &str, &str),
-) -> Result<Reply, Trouble> {
+    asked: &'a mut dyn FnMut(&str, &str, &str),
+}
+
+impl Side<'_> {
+    /// Hears what comes on the other stream until `events` has something.
+    fn hear_until(&mut self, events: &mut sse::Events) -> Result<(), Trouble> {
+        while let Some(stream) = &mut self.stream {
+            if stream.has_next() {
+                self.hear_one();
+                continue;
+            }
+            if events.has_next() {
+                break;
+            }
+            // What was told before the answer is to arrive before it.
+            if http::ready(&[stream.response(), events.response()])? == 1 {
+                break;
+            }
+            if !matches!(stream.take_in(SOON_MS), Ok(true)) {
+                self.stream = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears what is there already.
+    fn last_words(&mut self) {
+        while let Some(stream) = &mut self.stream {
+            if stream.has_next() {
+                self.hear_one();
+            } else if !matches!(stream.take_in(SOON_MS), Ok(true)) {
+                self.stream = None;
+            }
+        }
+    }
+
+    fn hear_one(&mut self) {
+        let next = self.stream.as_mut().map(sse::Events::next);
+        let Some(Ok(Some(event))) = next else {
+            self.stream = None;
+            return;
+        };
+        match message(&event) {
+            Some(Ok(Message::Notification { method, params })) => {
+                pass_on(self.id, &method, &params);
+            }
+            Some(Ok(Message::Request { id, method, params })) => {
+                (self.asked)(&id, &method, &params);
+            }
+            // Answers come where they were asked for.
+            Some(Ok(Message::Response { .. }) | Err(_)) | None => {}
+        }
+    }
+}
+
+/// The message of an event. `None`: it has none, and may only prepare for a reconnection.
+fn message(event: &sse::Event) -> Option<Result<Message, String>> {
+    let is_message = matches!(event.name.as_str(), "" | "message");
+    (is_message && !event.data.is_empty()).then(|| wire::read(&event.data))
+}
+
+fn receive(incoming: Incoming, id: u64, side: &mut Side<'_>) -> Result<Reply, Trouble> {
     let status = incoming.status;
     let session = incoming.header(SESSION).map(str::to_owned);
     let is_success = incoming.is_success();
@@ -157,15 +262,15 @@ fn receive(
         }
         (200..=299, "text/event-stream") => {
             let mut events = sse::Events::new(incoming, MAX_EVENT);
-            while let Some(event) = events.next()? {
-                // The first event may only prepare for a reconnection.
-                let is_message = matches!(event.name.as_str(), "" | "message");
-                if !is_message || event.data.is_empty() {
+            loop {
+                side.hear_until(&mut events)?;
+                let Some(event) = events.next()? else { break };
+                let Some(message) = message(&event) else {
                     continue;
-                }
-                match wire::read(&event.data).map_err(Trouble::Garbage)? {
+                };
+                match message.map_err(Trouble::Garbage)? {
                     Message::Notification { method, params } => pass_on(id, &method, &params),
-                    Message::Request { id, method, params } => asked(&id, &method, &params),
+                    Message::Request { id, method, params } => (side.asked)(&id, &method, &params),
                     Message::Response {
                         id: Some(of),
                         outcome,

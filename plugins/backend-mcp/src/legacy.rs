@@ -6,9 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use cortex_plugin_sdk::http::HttpError;
 use cortex_plugin_sdk::json::{self, Json, Members};
 use cortex_plugin_sdk::prelude::*;
+use cortex_plugin_sdk::sse::Events;
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::{Asking, Endpoint, Fields};
+use crate::exchange::{Asking, Endpoint, Fields, Listening};
 use crate::request::{Asker, Request, gateway};
 use crate::trouble::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Trouble};
 use crate::wire::{self, RpcError};
@@ -33,6 +34,9 @@ pub(crate) struct Session {
     pub(crate) capabilities: Json,
     /// The least severe log message that was asked for.
     log_level: Option<String>,
+    /// It has no stream of its own.
+    #[serde(default)]
+    is_silent: bool,
     /// With whom, and for which client.
     of: String,
 }
@@ -58,7 +62,7 @@ pub(crate) fn ask(
     if over {
         (session, _) = Session::of_subject(endpoint, request.asker, &of, Some(&before))?;
         answer = session.ask(endpoint, request);
-    } else if session.log_level != before.log_level {
+    } else if (&session.log_level, session.is_silent) != (&before.log_level, before.is_silent) {
         session.remember(&of);
     }
     answer
@@ -169,7 +173,7 @@ impl Session {
             params: &params,
             timeout_ms: Some(limit.div_ceil(2)),
         };
-        let reply = endpoint.ask(&Fields::new(), asking, &mut |_, _, _| {});
+        let reply = endpoint.ask(&Fields::new(), asking, None, &mut |_, _, _| {});
         let reply = reply.map_err(|trouble| match trouble {
             Trouble::Status(status @ 400..=499) => {
                 Trouble::OtherEra(format!("`initialize` is answered with HTTP {status}"))
@@ -203,6 +207,7 @@ impl Session {
             version,
             capabilities: capabilities.unwrap_or_else(|| "{}".into()),
             log_level: None,
+            is_silent: false,
             of: whose(endpoint, asker),
         };
         let told = wire::notification("notifications/initialized", "{}");
@@ -229,7 +234,25 @@ impl Session {
             params: &request.legacy_params(id),
             timeout_ms: None,
         };
-        self.exchange(endpoint, asking)
+        let side = self.listen(endpoint, request);
+        self.exchange(endpoint, asking, side)
+    }
+
+    /// Opens the stream that servers of this era tell things on which belong to no request, for as long as
+    /// a call lasts. Many send log messages and questions there that do belong to one.
+    fn listen(&mut self, endpoint: Endpoint<'_>, request: &Request<'_>) -> Option<Events> {
+        let wants = request.log_level().is_some() || capabilities(request.asker) != "{}";
+        if self.is_silent || endpoint.discovering || !wants {
+            return None;
+        }
+        match endpoint.listen(&self.fields()) {
+            Listening::To(events) => Some(events),
+            Listening::NotNow => None,
+            Listening::Never => {
+                self.is_silent = true;
+                None
+            }
+        }
     }
 
     /// Ends it, if the server counts sessions.
@@ -248,6 +271,7 @@ impl Session {
         &self,
         endpoint: Endpoint<'_>,
         asking: Asking<'_>,
+        side: Option<Events>,
     ) -> Result<Result<Json, RpcError>, Trouble> {
         let fields = self.fields();
         let mut asked = |of: &str, what: &str, params: &str| {
@@ -261,7 +285,7 @@ impl Session {
             let gone = cancelled(asking.id, "nobody waits for it any more");
             endpoint.tell_when_given_up(&fields, gone);
         }
-        match endpoint.ask(&fields, asking, &mut asked) {
+        match endpoint.ask(&fields, asking, side, &mut asked) {
             // With the id of the request in it, it is an answer.
             Ok(reply)
                 if matches!(reply.status, 400 | 404) && !reply.has_id && self.id.is_some() =>
@@ -301,7 +325,7 @@ impl Session {
             params: &params,
             timeout_ms: Some(endpoint.target.timeout_ms.div_ceil(4)),
         };
-        let set = self.exchange(endpoint, asking)?;
+        let set = self.exchange(endpoint, asking, None)?;
         if let Err(error) = set {
             // The call matters more than what is told of it.
             log::debug(format!("logging/setLevel: error {}", error.code));

@@ -32,7 +32,7 @@ pub(crate) fn ask(
         timeout_ms: None,
     };
     // Servers of this era ask nothing on the stream; whatever does gets no answer.
-    let reply = endpoint.ask(&fields(request), asking, &mut |_, _, _| {});
+    let reply = endpoint.ask(&fields(request), asking, None, &mut |_, _, _| {});
     match reply {
         Ok(reply) => read(reply),
         // "A `4xx` without a recognized modern error body" (Versioning, compatibility matrix).

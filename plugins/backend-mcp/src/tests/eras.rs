@@ -221,13 +221,16 @@ fn a_subject_keeps_its_session() {
     other.context.client_info = Some(r#"{"name":"other","version":"1"}"#.into());
     let mut able = testing::call("search", "{}");
     able.context.client_capabilities = r#"{"roots":{}}"#.into();
-    for call in [&other, &able] {
+    for (call, listens) in [(&other, false), (&able, true)] {
         let before = served.requests().len();
         assert!(call_with(&target, call).is_ok());
-        assert_eq!(methods(&served.requests())[before..], begins);
+        let mut made = methods(&served.requests())[before..].to_vec();
+        let listened = made.iter().position(|method| method == "GET");
+        assert_eq!(listened.map(|at| made.remove(at)).is_some(), listens);
+        assert_eq!(made, begins);
     }
     let requests = served.requests();
-    let declared = &body(&requests[requests.len() - 3])["params"]["capabilities"];
+    let declared = &body(&requests[requests.len() - 4])["params"]["capabilities"];
     assert_eq!(*declared, json!({ "roots": {} }));
 }
 
@@ -340,7 +343,10 @@ fn the_log_level_is_the_sessions() {
     call.context.log_level = Some("warning".into());
     assert!(call_with(&target("legacy"), &call).is_ok());
     let requests = served.requests();
-    assert_eq!(methods(&requests)[2..], ["logging/setLevel", "tools/call"]);
+    assert_eq!(
+        methods(&requests)[2..],
+        ["logging/setLevel", "GET", "tools/call"]
+    );
     assert_eq!(body(&requests[2])["params"], json!({ "level": "warning" }));
 }
 
@@ -385,4 +391,61 @@ fn a_call_that_is_given_up_leaves_a_cancellation_behind() {
         Ok(modern(request))
     });
     assert!(call(&target("modern")).is_ok());
+}
+
+#[test]
+fn what_a_server_tells_on_a_stream_of_its_own_is_heard() {
+    testing::answer(|_, _| Ok(r#"{"action":"decline"}"#.into()));
+    drop(testing::client_log());
+    let served = testing::serve(|request| {
+        if request.method == "GET" {
+            let told = json!({ "jsonrpc": "2.0", "method": "notifications/message",
+                               "params": { "level": "info", "data": "beside" } });
+            let asked = json!({ "jsonrpc": "2.0", "id": "e", "method": "elicitation/create", "params": {} });
+            return Ok(testing::events([
+                ": hello\n\n".to_owned(),
+                format!("data: {told}\n\ndata: {asked}\n\n"),
+            ]));
+        }
+        if body(request).get("result").is_some() {
+            return Ok(response(202, "").into());
+        }
+        legacy_server(request, |request| result(request, json!({ "content": [] })))
+    });
+    let mut call = testing::call("search", "{}");
+    call.context.log_level = Some("info".into());
+    assert!(call_with(&target("legacy"), &call).is_ok());
+    let told: Vec<_> = testing::client_log().into_iter().map(|m| m.data).collect();
+    assert_eq!(told, [r#""beside""#]);
+    let requests = served.requests();
+    let answer = requests.iter().map(body).find(|body| body["id"] == "e");
+    assert_eq!(
+        answer.expect("an answer")["result"],
+        json!({ "action": "decline" })
+    );
+    assert_eq!(served.closed(), 0, "it was heard to its end");
+}
+
+#[test]
+fn a_server_without_a_stream_of_its_own_is_asked_for_it_once() {
+    for status in [405, 204, 404] {
+        let served = testing::serve(move |request| {
+            if request.method == "GET" {
+                return Ok(response(status, "").into());
+            }
+            legacy_server(request, |request| result(request, json!({ "content": [] })))
+        });
+        let target = target("legacy");
+        let mut call = testing::call("search", "{}");
+        call.context.client_capabilities = r#"{"roots":{}}"#.into();
+        for _ in 0..3 {
+            assert!(call_with(&target, &call).is_ok());
+        }
+        // Who has nothing to tell and nothing to ask listens to nothing.
+        assert!(call_with(&target, &testing::call("search", "{}")).is_ok());
+        let all = methods(&served.requests());
+        let asked = all.iter().filter(|method| *method == "GET").count();
+        // 404 tells of the session, not of the stream.
+        assert_eq!(asked, if status == 404 { 3 } else { 1 }, "{status}");
+    }
 }
