@@ -34,6 +34,8 @@ struct Prompt<'a> {
 struct Argument {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     required: bool,
@@ -57,6 +59,8 @@ struct Resource<'a> {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icons: Option<Box<RawValue>>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     meta: Option<Box<RawValue>>,
 }
@@ -77,6 +81,7 @@ pub(super) fn prompt(naming: &Naming, prompt: model::Prompt) -> Result<Entry, St
             .into_iter()
             .map(|argument| Argument {
                 name: argument.name,
+                title: argument.title,
                 description: argument.description,
                 required: argument.required,
             })
@@ -108,6 +113,7 @@ pub(super) fn resource(
         mime_type: resource.mime_type,
         size: resource.size,
         annotations: object("annotations", resource.annotations)?,
+        icons: value("icons", resource.icons)?,
         meta: object("_meta", resource.meta)?,
     })?;
     let item = item("resource", backend, resource.uri.clone(), resource.scopes)?;
@@ -134,6 +140,7 @@ pub(super) fn template(
         mime_type: template.mime_type,
         size: None,
         annotations: object("annotations", template.annotations)?,
+        icons: value("icons", template.icons)?,
         meta: object("_meta", template.meta)?,
     })?;
     let text = template.uri_template;
@@ -249,13 +256,14 @@ mod tests {
             mime_type: None,
             size: Some(3),
             annotations: None,
+            icons: Some(r#"[{"src":"x"}]"#.to_owned()),
             meta: None,
             scopes: vec![],
         };
         let built = resource(&docs(), listed("demo://x")).expect("a resource");
         assert_eq!(
             built.definition.get(),
-            r#"{"uri":"demo://x","name":"n","size":3}"#
+            r#"{"uri":"demo://x","name":"n","size":3,"icons":[{"src":"x"}]}"#
         );
         for bad in ["", "x", "a b:c", "x:\n", "1:x"] {
             assert!(resource(&docs(), listed(bad)).is_err(), "{bad:?}");

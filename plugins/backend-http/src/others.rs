@@ -97,6 +97,7 @@ fn read_argument(raw: &RawValue) -> Result<PromptArgument, String> {
     let mut members = members::read(raw)?;
     Ok(PromptArgument {
         name: members::name(&mut members, "name")?,
+        title: members.text("title")?,
         description: members.text("description")?,
         required: members::flag(&mut members, "required")?,
     })
@@ -115,6 +116,7 @@ fn read_template(raw: &RawValue) -> Result<ResourceTemplate, String> {
         description: members.text("description")?,
         mime_type: members.text("mimeType")?,
         annotations: members.object("annotations")?,
+        icons: members.array("icons")?,
         meta: members.object("_meta")?,
         scopes: vec![members::scope(&mut members)?],
     })

@@ -208,6 +208,7 @@ impl Lists<'_> {
             mime_type: members.text("mimeType")?,
             size: members.take("size").and_then(|size| size.parse().ok()),
             annotations: members.object("annotations")?,
+            icons: members.array("icons")?,
             meta: members.object("_meta")?,
             scopes: vec![self.scope()],
         };
@@ -226,6 +227,7 @@ impl Lists<'_> {
             description: members.text("description")?,
             mime_type: members.text("mimeType")?,
             annotations: members.object("annotations")?,
+            icons: members.array("icons")?,
             meta: members.object("_meta")?,
             scopes: vec![self.scope()],
         };
@@ -242,6 +244,7 @@ fn prompt_arguments(raw: &str) -> Result<Vec<PromptArgument>, String> {
             name: members
                 .text("name")?
                 .ok_or("one of its `arguments` has no `name`")?,
+            title: members.text("title")?,
             description: members.text("description")?,
             required: members.take("required") == Some("true"),
         })

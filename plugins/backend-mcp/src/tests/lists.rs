@@ -67,9 +67,9 @@ fn tools_pass_through_with_their_scope() {
 fn prompts_resources_and_templates_pass_through() {
     let catalog = discover(json!({ "prompts": {}, "resources": {} }), |method, _| match method {
         "prompts/list" => json!({ "prompts": [{ "name": "p", "description": "d",
-            "arguments": [{ "name": "a", "required": true }, { "name": "b", "description": "x" }] }] }),
+            "arguments": [{ "name": "a", "title": "A", "required": true }, { "name": "b", "description": "x" }] }] }),
         "resources/list" => json!({ "resources": [{ "uri": "x:y", "name": "n", "mimeType": "text/plain",
-            "size": 7, "annotations": { "priority": 1 } }] }),
+            "size": 7, "annotations": { "priority": 1 }, "icons": [{ "src": "x" }] }] }),
         _ => json!({ "resourceTemplates": [{ "uriTemplate": "x:{y}", "name": "t", "title": "T" }] }),
     })
     .expect("a catalog");
@@ -82,11 +82,13 @@ fn prompts_resources_and_templates_pass_through() {
             description: Some("d".into()),
             arguments: vec![
                 PromptArgument {
+                    title: Some("A".into()),
                     name: "a".into(),
                     description: None,
                     required: true
                 },
                 PromptArgument {
+                    title: None,
                     name: "b".into(),
                     description: Some("x".into()),
                     required: false
@@ -107,6 +109,7 @@ fn prompts_resources_and_templates_pass_through() {
             mime_type: Some("text/plain".into()),
             size: Some(7),
             annotations: Some(r#"{"priority":1}"#.into()),
+            icons: Some(r#"[{"src":"x"}]"#.into()),
             meta: None,
             scopes: scopes(),
         }]
@@ -120,6 +123,7 @@ fn prompts_resources_and_templates_pass_through() {
             description: None,
             mime_type: None,
             annotations: None,
+            icons: None,
             meta: None,
             scopes: scopes(),
         }]
