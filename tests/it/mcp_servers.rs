@@ -239,6 +239,7 @@ async fn a_lost_session_is_begun_again() {
             "initialize",
             "notifications/initialized",
             "logging/setLevel",
+            "GET",
             "tools/call"
         ]
     );
