@@ -57,7 +57,7 @@ pub(crate) struct Reply {
 /// What comes of listening to a server.
 pub(crate) enum Listening {
     /// It tells things.
-    To(sse::Events),
+    To(Box<sse::Events>),
     /// It may, another time.
     NotNow,
     /// It has no such stream.
@@ -148,7 +148,7 @@ impl Endpoint<'_> {
             Ok(incoming)
                 if content_type(&incoming) == "text/event-stream" && incoming.is_success() =>
             {
-                Listening::To(sse::Events::new(incoming, MAX_EVENT))
+                Listening::To(Box::new(sse::Events::new(incoming, MAX_EVENT)))
             }
             // The session is over, as the request will find out; or somebody else listens.
             Ok(Incoming {

@@ -246,7 +246,7 @@ impl Session {
             return None;
         }
         match endpoint.listen(&self.fields()) {
-            Listening::To(events) => Some(events),
+            Listening::To(events) => Some(*events),
             Listening::NotNow => None,
             Listening::Never => {
                 self.is_silent = true;
