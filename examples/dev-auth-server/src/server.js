@@ -15,6 +15,8 @@ import { byTokenId } from './tokens.js';
 export async function start(config) {
     const key = await signingKey(config.keyFile);
     const server = createServer();
+    // Longer than clients keep an idle connection, or one is closed while they ask on it again.
+    server.keepAliveTimeout = 75_000;
     server.listen(config.port, config.host);
     await once(server, 'listening');
     const { port } = server.address();

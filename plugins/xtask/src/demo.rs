@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a gateway and a backend to try, from nothing but Rust.
 
 pub mod calls;
+pub mod folder;
 pub mod oauth;
 pub mod services;
 
@@ -18,6 +19,7 @@ use crate::components::{self, Show};
 use crate::error::{Error, Result};
 use crate::{binaries, http, interrupt, workspace};
 use calls::Credential;
+use folder::Folder;
 use oauth::AuthServer;
 use services::Service;
 
@@ -30,7 +32,8 @@ pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
     // Before the long build, not after it.
     let address = free_address(port)?;
     let installed = oauth.then(oauth::install).transpose()?;
-    let folder = workspace::target_dir().join("demo");
+    let held = Folder::take(&workspace::target_dir())?;
+    let folder = held.path();
     let plugins = folder.join("plugins.d");
     components::build_showing(&components::DEFAULT, &plugins, Show::Progress)?;
     let duration = if release {
@@ -48,9 +51,9 @@ pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
 
     let technical = random_token();
     let mut auth = installed
-        .map(|installed| AuthServer::start(&installed, &calls::url(address), &folder))
+        .map(|installed| AuthServer::start(&installed, &calls::url(address), folder))
         .transpose()?;
-    let mut backend = start_backend(backend, &technical, auth.as_ref(), address, &folder)?;
+    let mut backend = start_backend(backend, &technical, auth.as_ref(), address, folder)?;
     let backend_url = backend_url(&mut backend)?;
     let mut gateway = start_gateway(
         gateway,
@@ -58,7 +61,7 @@ pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
         &backend_url,
         &technical,
         auth.as_ref(),
-        &folder,
+        folder,
     )?;
     wait_until_ready(&mut gateway, address)?;
     let credential = match &mut auth {
@@ -68,8 +71,8 @@ pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
     let answer = calls::echo(address, &credential)
         .map_err(|error| gateway.explain(&format!("`demo_echo` was not answered: {error}")))?;
     let introduction = match &auth {
-        Some(auth) => auth.introduction(address, &answer, &plugins, &folder),
-        None => calls::introduction(address, &credential, &answer, &plugins, &folder),
+        Some(auth) => auth.introduction(address, &answer, &plugins, folder),
+        None => calls::introduction(address, &credential, &answer, &plugins, folder),
     };
     println!("{introduction}");
     let mut services = vec![&mut gateway, &mut backend];
