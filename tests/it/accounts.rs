@@ -386,3 +386,27 @@ async fn a_backend_gets_a_token_of_its_own_where_the_operator_says_so() {
     assert!(failed && text.contains("gives you no token"), "{text}");
     assert_eq!(backend.seen("act").len(), 3);
 }
+
+#[tokio::test]
+async fn a_backend_is_shown_nothing_where_the_operator_says_so() {
+    use cortex_tests::{FakeBackend, Plan};
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", Plan::Json(200, json!({})));
+    let gateway = GatewayBuilder::new()
+        .backend("docs", &backend.url())
+        .env("CORTEX_BACKEND_DOCS_TOKEN", "none")
+        .start()
+        .await;
+    gateway.ready().await;
+    let called = gateway.client.call("docs_act", json!({})).await;
+    assert!(!called.tool_text().1, "{}", called.text());
+    for method in ["list_tools", "act"] {
+        let seen = backend.seen(method);
+        assert!(!seen.is_empty(), "{method}");
+        assert!(
+            seen.iter()
+                .all(|seen| !seen.headers.contains_key("authorization")),
+            "{method}"
+        );
+    }
+}

@@ -493,3 +493,64 @@ async fn who_may_not_use_the_gateway_does_not_sign_in() {
         assert!(page.text().contains("Sign in"), "{}", page.text());
     }
 }
+
+#[tokio::test]
+async fn a_client_that_the_provider_knows_is_used_as_it_is() {
+    let stand = Stand::with(|builder| {
+        builder
+            .env("CORTEX_MCP_NOTES_CLIENT_ID", "known")
+            .env("CORTEX_MCP_NOTES_CLIENT_SECRET", "s3cret")
+            .env("CORTEX_MCP_NOTES_OAUTH_SCOPE", "notes admin")
+    })
+    .await;
+    assert!(stand.notes.seen("/register").is_empty());
+    let authorizations = stand.notes.seen("/authorize");
+    let asked = &authorizations.last().expect("one").params;
+    assert_eq!(asked["client_id"], "known");
+    assert_eq!(asked["scope"], "admin notes");
+    let tokens = stand.notes.seen("/token");
+    let basic = &tokens.last().expect("one").headers["authorization"];
+    // `known:s3cret` (RFC 6749 §2.3.1).
+    assert_eq!(basic, "Basic a25vd246czNjcmV0");
+}
+
+#[tokio::test]
+async fn providers_are_told_who_the_gateway_is_where_its_client_id_leads() {
+    // Reached by https under another name, as a proxy would have it.
+    let name = "https://gateway.example";
+    let stand =
+        Stand::unlinked(|builder| builder.env("CORTEX_CANONICAL_URI", &format!("{name}/mcp")))
+            .await;
+    let document = stand
+        .gateway
+        .client
+        .get("/api/link/client-metadata.json")
+        .await;
+    let id = format!("{name}/api/link/client-metadata.json");
+    assert_eq!(document.json()["client_id"], id);
+    assert_eq!(document.json()["token_endpoint_auth_method"], "none");
+    let redirects = json!([
+        format!("{name}/api/link/notes/callback"),
+        format!("{name}/connections/signed-in")
+    ]);
+    assert_eq!(document.json()["redirect_uris"], redirects);
+
+    // Where the server reads such documents, nothing is registered.
+    for (reads, expected) in [(false, "client-0"), (true, id.as_str())] {
+        stand
+            .issuer
+            .metadata("client_id_metadata_document_supported", json!(reads));
+        let mut browser = stand.browser("ada");
+        let stop = |url: &url::Url| url.path() == "/authorize";
+        let page = browser.go(&stand.at("/connections/sign-in"), stop).await;
+        let asked: std::collections::HashMap<_, _> = page.url.query_pairs().collect();
+        assert_eq!(asked["client_id"], expected);
+        // Nothing but this site, by https, may set or read what says who is signed in.
+        let cookie = page.reply.header("set-cookie");
+        assert!(
+            cookie.contains("HttpOnly; SameSite=Lax; Secure"),
+            "{cookie}"
+        );
+    }
+    assert_eq!(stand.issuer.seen("/register").len(), 1);
+}

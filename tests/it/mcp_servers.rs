@@ -561,3 +561,29 @@ async fn compare(server: &FixtureServer, url: &str) {
     originals.sort_by_key(|tool| tool["name"].to_string());
     assert_eq!(*tools, originals);
 }
+
+#[tokio::test]
+async fn a_single_tool_may_need_another_scope_by_a_variable_or_the_settings_file() {
+    let server = FakeMcp::start(Era::Modern).await;
+    let tools = ["act", "delete-page", "read"].map(FakeMcp::tool);
+    server.result("tools/list", json!({ "tools": tools }));
+    let gateway = GatewayBuilder::new()
+        .mcp_server("wiki", &server.url())
+        .env("CORTEX_MCP_WIKI_SCOPE_DELETE_PAGE", "mcp:wiki:admin")
+        .plugin_file(
+            "backend-mcp.toml",
+            b"[settings.servers.wiki.scopes]\nread = \"mcp:wiki:secret\"\n",
+        )
+        .start()
+        .await;
+    gateway.ready().await;
+    let listed = gateway.client.modern("tools/list", json!({})).await;
+    assert_eq!(listed.tool_names(), ["wiki_act"]);
+    for (tool, scope) in [
+        ("wiki_delete-page", "mcp:wiki:admin"),
+        ("wiki_read", "mcp:wiki:secret"),
+    ] {
+        let refused = gateway.client.call(tool, json!({})).await;
+        assert_eq!(refused.json()["error"]["data"]["required"], json!([scope]));
+    }
+}

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cortex_test_issuer::{Key, now};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -311,7 +311,7 @@ async fn answer(
         ("/authorize", _) => authorize(&shared, &base, &asked),
         ("/token", &Method::POST) => {
             let slow = lock(&shared.manners).slow;
-            let reply = token(&shared, &base, &asked.params);
+            let reply = token(&shared, &base, &identified(&asked));
             tokio::time::sleep(slow).await;
             reply
         }
@@ -405,6 +405,19 @@ fn authorize(shared: &Shared, base: &str, asked: &Asked) -> Reply {
         .headers_mut()
         .insert("location", place.parse().expect("a header"));
     reply
+}
+
+/// The form of a token request, with the client that says who it is in its header (RFC 6749 §2.3.1).
+fn identified(asked: &Asked) -> HashMap<String, String> {
+    let mut params = asked.params.clone();
+    let basic = asked.headers.get("authorization");
+    let basic = basic.and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let client = basic.and_then(|basic| STANDARD.decode(basic).ok());
+    let client = client.and_then(|client| String::from_utf8(client).ok());
+    if let Some((id, _)) = client.as_deref().and_then(|client| client.split_once(':')) {
+        params.insert("client_id".to_owned(), id.to_owned());
+    }
+    params
 }
 
 fn token(shared: &Shared, base: &str, params: &HashMap<String, String>) -> Reply {

@@ -51,7 +51,10 @@ impl Identity {
             shown: Shown::Nothing,
         };
         match backend.token {
-            TokenMode::None => Ok(nothing),
+            TokenMode::None => Ok(Presented {
+                shown: Shown::Never,
+                ..nothing
+            }),
             TokenMode::Passthrough | TokenMode::Exchange => {
                 let refused = refused.and_then(|presented| presented.technical);
                 let technical = self.technical.token(refused.as_ref()).await;

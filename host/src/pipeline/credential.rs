@@ -21,7 +21,7 @@ pub(super) enum NotShown {
 pub(super) async fn of(gw: &Gateway, caller: &Caller, route: &Route) -> Result<Shown, NotShown> {
     let id = &route.backend.id;
     match route.backend.token {
-        TokenMode::None => Ok(Shown::Nothing),
+        TokenMode::None => Ok(Shown::Never),
         TokenMode::Passthrough => Ok(Shown::Caller(caller.token().secret().clone())),
         TokenMode::Exchange => exchanged(gw, caller, route).await,
         TokenMode::Linked => match gw.accounts.token(&owner(caller), id).await {

@@ -85,8 +85,10 @@ pub struct Adapter {
 /// What a backend is shown in a call.
 #[derive(Clone, Debug)]
 pub enum Shown {
-    /// Nothing.
+    /// Nothing: no account is linked, or nobody is asking.
     Nothing,
+    /// Nothing, whatever the adapter wants: the operator shows this backend no tokens.
+    Never,
     /// The caller's token, or the one that it was exchanged for.
     Caller(Secret),
     /// That of the caller's account at the backend, and which account it is: a number that changes
@@ -365,7 +367,7 @@ impl Adapter {
     fn whose(&self, backend: &Backend, caller: Option<&Principal>, shown: &Shown) -> Whose {
         let account = match shown {
             Shown::Account(_, account) => *account,
-            Shown::Nothing | Shown::Caller(_) => 0,
+            Shown::Nothing | Shown::Never | Shown::Caller(_) => 0,
         };
         Whose::new(&self.name, &backend.id, caller, account)
     }
@@ -378,13 +380,14 @@ impl Adapter {
             backend: backend.id.clone(),
             caller: match shown {
                 Shown::Caller(token) => Some(token.clone()),
-                Shown::Nothing | Shown::Account(..) => None,
+                Shown::Nothing | Shown::Never | Shown::Account(..) => None,
             },
             account: match shown {
                 Shown::Account(token, _) => Some(token.clone()),
-                Shown::Nothing | Shown::Caller(_) => None,
+                Shown::Nothing | Shown::Never | Shown::Caller(_) => None,
             },
             technical: technical.cloned(),
+            anonymous: matches!(shown, Shown::Never),
             exchanges_left: self.runtime.limits.max_exchanges,
             max_body: self.runtime.limits.max_result_bytes,
         }

@@ -55,6 +55,8 @@ pub(super) struct Egress {
     pub(super) account: Option<Secret>,
     /// The technical token, in catalog calls.
     pub(super) technical: Option<Secret>,
+    /// The backend is shown no tokens: where one is wanted, the request goes without.
+    pub(super) anonymous: bool,
     /// Exchanges that are left.
     pub(super) exchanges_left: u32,
     /// Largest response body.
@@ -185,6 +187,7 @@ impl Egress {
         let refused = |why: &str| HttpError::CredentialRefused(why.to_owned());
         match wanted {
             Credential::None => Ok(None),
+            Credential::Caller | Credential::Technical if self.anonymous => Ok(None),
             Credential::Caller => match &self.caller {
                 Some(token) => Ok(Some(token)),
                 None => Err(refused(

@@ -139,7 +139,15 @@ fn keys_whose_ids_collide_are_both_tried() {
 fn a_seal_has_its_time() {
     let sealer = sealer(&[1]);
     let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    for purpose in [Purpose::Session, Purpose::RequestState, Purpose::Link] {
+    for purpose in [
+        Purpose::Session,
+        Purpose::RequestState,
+        Purpose::Link,
+        Purpose::SignIn,
+        Purpose::Browser,
+        Purpose::Form,
+        Purpose::Invitation,
+    ] {
         let text = sealer.seal_at(purpose, BINDING, b"p", now).expect("sealed");
         let at = |then| sealer.open_at(purpose, BINDING, &text, then).map(drop);
         assert_eq!(at(now), Ok(()));
@@ -153,5 +161,19 @@ fn a_seal_has_its_time() {
             Err(NotOurs::Expired)
         );
     }
-    assert!(Purpose::RequestState.life() <= Duration::from_secs(600));
+    for short in [Purpose::RequestState, Purpose::Link, Purpose::SignIn] {
+        assert!(short.life() <= Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn what_is_kept_on_disk_has_no_end() {
+    let sealer = sealer(&[1]);
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let text = sealer
+        .seal_at(Purpose::Vault, BINDING, b"p", now)
+        .expect("sealed");
+    let later = now + Duration::from_secs(100 * 365 * 24 * 3600);
+    let opened = sealer.open_at(Purpose::Vault, BINDING, &text, later);
+    assert_eq!(opened.map(|opened| opened.to_vec()), Ok(b"p".to_vec()));
 }

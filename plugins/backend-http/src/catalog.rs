@@ -24,7 +24,7 @@ pub(crate) fn read(target: &Target, response: http::Response) -> Result<Catalog,
         200..=299 => {}
         300..=399 => return Err(answer::redirect(target, status)),
         401 | 403 => {
-            let what = format!("refused the technical token (HTTP {status})");
+            let what = format!("refused the technical token, or the lack of one (HTTP {status})");
             return failed(code::AUTH, what);
         }
         _ => {

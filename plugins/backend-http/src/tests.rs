@@ -695,7 +695,7 @@ mod discovery {
             "Backend docs is unavailable: it answered with a redirect (HTTP 302)",
         );
         let refused = |status: u16| {
-            format!("Backend docs: list_tools refused the technical token (HTTP {status})")
+            format!("Backend docs: list_tools refused the technical token, or the lack of one (HTTP {status})")
         };
         check(list(401, ""), "backend_auth", &refused(401));
         check(

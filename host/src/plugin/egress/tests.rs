@@ -11,6 +11,7 @@ fn egress(caller: bool, technical: bool) -> Egress {
         caller: caller.then(|| Secret::new("user-token".to_owned())),
         account: None,
         technical: technical.then(|| Secret::new("technical-token".to_owned())),
+        anonymous: false,
         exchanges_left: 1,
         max_body: 1024,
     }
@@ -64,6 +65,18 @@ fn an_account_is_attached_at_its_own_backend_only() {
     // Without an account the backend is asked all the same: it may need none.
     let sent = prepare(&egress(true, true), "docs").expect("sent");
     assert!(sent.headers().get("authorization").is_none());
+}
+
+#[test]
+fn a_backend_that_is_shown_no_tokens_is_asked_without() {
+    let anonymous = Egress {
+        anonymous: true,
+        ..egress(true, true)
+    };
+    for wanted in [Credential::Caller, Credential::Technical] {
+        let sent = anonymous.prepare(request(HOME, &[], wanted)).expect("sent");
+        assert!(sent.headers().get("authorization").is_none());
+    }
 }
 
 #[test]
