@@ -13,6 +13,7 @@
 //!
 //! Knows nothing of HTTP answers and of MCP.
 
+mod code;
 mod flow;
 mod link;
 mod once;

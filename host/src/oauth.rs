@@ -17,12 +17,13 @@ mod machine;
 mod metadata;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use thiserror::Error;
 use tracing::debug;
 
 use crate::config::OAuthConfig;
+use crate::oauth_client::seconds_now;
 use crate::outbound::Client;
 use crate::types::Secret;
 
@@ -146,12 +147,6 @@ impl ResourceServer {
             state => Ok(introspection.holds(state)),
         }
     }
-}
-
-fn seconds_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -121,22 +121,10 @@ impl Stand {
 
 /// A modern call by a client that opens links, with these further members of its parameters.
 pub(crate) async fn modern(client: &Client, tool: &str, more: Value) -> Reply {
-    let mut params = json!({ "name": tool, "arguments": { "n": 1 } });
-    if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
-        params.extend(more.clone());
-    }
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "1" },
-        "io.modelcontextprotocol/clientCapabilities": { "elicitation": { "form": {}, "url": {} } },
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": "m-1", "method": "tools/call", "params": params });
-    let headers = [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", tool),
-    ];
-    client.post(body.to_string(), &headers).await
+    let capabilities = json!({ "elicitation": { "form": {}, "url": {} } });
+    client
+        .modern_call(capabilities, tool, json!({ "n": 1 }), &more)
+        .await
 }
 
 /// The URL that a modern client is asked to open.

@@ -271,20 +271,11 @@ async fn a_server_that_asks_is_answered_by_the_client() {
     });
     let gateway = gateway_to(&server).await;
     let call = async |extra: Value| {
-        let mut params =
-            json!({ "name": "wiki_act", "_meta": cortex_tests::client::modern_meta() });
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-            json!({ "elicitation": {} });
-        for (key, value) in extra.as_object().into_iter().flatten() {
-            params[key] = value.clone();
-        }
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-        let headers = [
-            ("mcp-protocol-version", "2026-07-28"),
-            ("mcp-method", "tools/call"),
-            ("mcp-name", "wiki_act"),
-        ];
-        gateway.client.post(body.to_string(), &headers).await
+        let capabilities = json!({ "elicitation": {} });
+        let called = gateway
+            .client
+            .modern_call(capabilities, "wiki_act", json!({}), &extra);
+        called.await
     };
     let asked = call(json!({})).await.result();
     assert_eq!(asked["inputRequests"]["who"]["params"]["message"], "Who?");

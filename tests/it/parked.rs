@@ -45,22 +45,10 @@ async fn stand(server: &FakeMcp) -> (Gateway, Box<dyn Fn(&str) -> Client>, FakeI
 }
 
 async fn call(client: &Client, more: Value) -> Reply {
-    let mut params = json!({ "name": "wiki_act", "arguments": { "a": 1 } });
-    if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
-        params.extend(more.clone());
-    }
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "1" },
-        "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} },
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": "m-1", "method": "tools/call", "params": params });
-    let headers = [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "wiki_act"),
-    ];
-    client.post(body.to_string(), &headers).await
+    let capabilities = json!({ "elicitation": {} });
+    client
+        .modern_call(capabilities, "wiki_act", json!({ "a": 1 }), &more)
+        .await
 }
 
 /// What a client repeats its request with.

@@ -79,22 +79,10 @@ async fn gateway(id: &str, port: u16) -> Gateway {
 
 /// A modern call by a client that can be asked anything.
 async fn modern(client: &Client, tool: &str, arguments: Value, more: Value) -> Reply {
-    let mut params = json!({ "name": tool, "arguments": arguments });
-    if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
-        params.extend(more.clone());
-    }
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "1" },
-        "io.modelcontextprotocol/clientCapabilities": { "elicitation": {}, "sampling": {}, "roots": {} },
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": "m-1", "method": "tools/call", "params": params });
-    let headers = [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", tool),
-    ];
-    client.post(body.to_string(), &headers).await
+    let capabilities = json!({ "elicitation": {}, "sampling": {}, "roots": {} });
+    client
+        .modern_call(capabilities, tool, arguments, &more)
+        .await
 }
 
 /// A modern call that is asked one thing, and answers it.

@@ -28,18 +28,10 @@ fn form() -> Value {
 
 /// A modern call of `bad_ask` by a client that can be asked for forms.
 async fn modern(client: &Client, arguments: Value, extra: Value) -> cortex_tests::Reply {
-    let mut params = json!({ "name": "bad_ask", "arguments": arguments, "_meta": modern_meta() });
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "elicitation": {} });
-    for (key, value) in extra.as_object().into_iter().flatten() {
-        params[key] = value.clone();
-    }
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-    let headers = [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "bad_ask"),
-    ];
-    client.post(body.to_string(), &headers).await
+    let capabilities = json!({ "elicitation": {} });
+    client
+        .modern_call(capabilities, "bad_ask", arguments, &extra)
+        .await
 }
 
 #[tokio::test]

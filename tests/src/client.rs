@@ -252,8 +252,29 @@ impl Client {
     }
 
     /// A modern request, with the headers and the `_meta` it needs.
-    pub async fn modern(&self, method: &str, mut params: Value) -> Reply {
+    pub async fn modern(&self, method: &str, params: Value) -> Reply {
+        self.modern_as(json!({}), method, params).await
+    }
+
+    /// A modern call of a tool by a client with these capabilities; `more`: further members, with
+    /// which a request is repeated.
+    pub async fn modern_call(
+        &self,
+        capabilities: Value,
+        tool: &str,
+        arguments: Value,
+        more: &Value,
+    ) -> Reply {
+        let mut params = json!({ "name": tool, "arguments": arguments });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            params[key] = value.clone();
+        }
+        self.modern_as(capabilities, "tools/call", params).await
+    }
+
+    async fn modern_as(&self, capabilities: Value, method: &str, mut params: Value) -> Reply {
         params["_meta"] = modern_meta();
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
         let name = params["name"]
             .as_str()
             .or(params["uri"].as_str())

@@ -9,13 +9,14 @@ use thiserror::Error;
 use tracing::info;
 use url::Url;
 
+use super::code::Desk;
 use super::flow::{self, Cookie, Stopped};
 use super::provider::Provider;
 use super::{Accounts, Owner};
-use crate::oauth_client::authorize::{Authorization, Response};
+use crate::oauth_client::authorize::Response;
 use crate::oauth_client::discover::{self, Place};
 use crate::oauth_client::pkce::{NoRandomness, Pkce};
-use crate::oauth_client::{seconds_now, token};
+use crate::oauth_client::seconds_now;
 use crate::seal::Purpose;
 use crate::types::{BackendId, Issuer, ScopeSet, Secret, Subject};
 use crate::vault::{Account, Origin, VaultError};
@@ -115,12 +116,8 @@ impl Accounts {
             let why = "it has no authorization endpoint with PKCE S256";
             LinkError::Provider(why.to_owned())
         })?;
-        let redirect = self.clients.callback(server);
-        let given = provider.config.client.as_ref();
-        let client = self
-            .clients
-            .get(&provider.http, &place.server, given, &redirect);
-        let client = client.await?;
+        let desk = self.desk(provider, &place, server);
+        let client = desk.client().await?;
         let pkce = Pkce::new()?;
         let scopes = provider.scopes(&place, more);
         let linking = Linking {
@@ -134,15 +131,7 @@ impl Accounts {
         let binding = server.as_str().as_bytes();
         let path = format!("/api/link/{server}/callback");
         let (state, cookie) = flow::begin(&self.sealer, Purpose::Link, &[binding], &path, linking)?;
-        let url = Authorization {
-            client_id: &client.id,
-            redirect: &redirect,
-            state: &state,
-            pkce: &pkce,
-            resource: &place.resource,
-            scopes: &scopes,
-        }
-        .url(endpoint);
+        let url = desk.authorization(endpoint, &client, &state, &pkce, &scopes);
         Ok(Begun { url, cookie })
     }
 
@@ -177,31 +166,9 @@ impl Accounts {
             return Err(LinkError::Done);
         }
         let place = self.place_of(provider, &linking).await?;
-        let code = response
-            .code(&place.server.issuer, place.server.promises_iss)
-            .map_err(|error| LinkError::Refused(error.to_string()))?;
-        let redirect = self.clients.callback(server);
-        let given = provider.config.client.as_ref();
-        let client = self
-            .clients
-            .get(&provider.http, &place.server, given, &redirect);
-        let client = client.await?;
-        let fields = [
-            ("grant_type", "authorization_code"),
-            ("code", code.reveal()),
-            ("redirect_uri", redirect.as_str()),
-            ("code_verifier", linking.verifier.as_str()),
-        ];
-        let answer = match token::ask(&provider.http, &place, &client, &fields).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                if error.code() == Some("invalid_client") {
-                    self.clients.forget(&place.server.issuer, &redirect).await;
-                }
-                provider.forget();
-                return Err(LinkError::Refused(error.to_string()));
-            }
-        };
+        let desk = self.desk(provider, &place, server);
+        let redeemed = desk.redeem(response, &linking.verifier).await;
+        let (answer, client) = redeemed.inspect_err(|_| provider.forget())?;
         let scopes: ScopeSet = linking.scopes.parse().unwrap_or_default();
         let account = Account {
             grant: Some(answer.asked(&scopes)),
@@ -224,6 +191,21 @@ impl Accounts {
             self.revoke(server, &before.account).await;
         }
         Ok(())
+    }
+
+    fn desk<'a>(
+        &'a self,
+        provider: &'a Provider,
+        place: &'a Place,
+        server: &BackendId,
+    ) -> Desk<'a> {
+        Desk {
+            http: &provider.http,
+            place,
+            clients: &self.clients,
+            given: provider.config.client.as_ref(),
+            redirect: self.clients.callback(server),
+        }
     }
 
     /// Who was asked when the flow began.

@@ -100,15 +100,7 @@ impl Provider {
     pub(super) fn scopes(&self, place: &Place, more: &ScopeSet) -> ScopeSet {
         let named = self.config.scopes.clone();
         let scopes = named.or_else(|| place.scopes.clone()).unwrap_or_default();
-        with_offline_access(&scopes.union(more), &place.server)
-    }
-}
-
-/// Asks for a refresh token where the server says that this is how (MCP, "Refresh Tokens").
-pub(super) fn with_offline_access(scopes: &ScopeSet, server: &Server) -> ScopeSet {
-    match "offline_access".parse::<ScopeSet>() {
-        Ok(offline) if server.offline_access => scopes.union(&offline),
-        _ => scopes.clone(),
+        place.server.with_offline_access(&scopes.union(more))
     }
 }
 

@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
+use super::code::Desk;
 use super::flow::{self, Cookie, Stopped};
 use super::link::{Begun, LinkError};
+use super::provider::Clients;
 use super::{Accounts, Owner, SIGNED_IN};
 use crate::config::{Config, StaticClient};
 use crate::oauth::ResourceServer;
-use crate::oauth_client::authorize::{Authorization, Response};
+use crate::oauth_client::authorize::Response;
 use crate::oauth_client::discover::{self, Place};
 use crate::oauth_client::fetch::Http;
 use crate::oauth_client::pkce::{NoRandomness, Pkce};
-use crate::oauth_client::token;
 use crate::outbound::Client;
 use crate::seal::Purpose;
 use crate::types::{Issuer, ScopeSet, Secret, Subject};
@@ -107,6 +108,16 @@ impl SignIn {
             server: server.map_err(LinkError::Provider)?,
         })
     }
+
+    fn desk<'a>(&'a self, clients: &'a Clients, place: &'a Place) -> Desk<'a> {
+        Desk {
+            http: &self.http,
+            place,
+            clients,
+            given: self.client.as_ref(),
+            redirect: clients.at(SIGNED_IN),
+        }
+    }
 }
 
 impl Accounts {
@@ -119,29 +130,15 @@ impl Accounts {
         let place = sign_in.place().await?;
         let endpoint = place.server.authorization.as_ref();
         let endpoint = endpoint.ok_or(SignInError::Nowhere)?;
-        let redirect = self.clients.at(SIGNED_IN);
-        let client = self.clients.get(
-            &sign_in.http,
-            &place.server,
-            sign_in.client.as_ref(),
-            &redirect,
-        );
-        let client = client.await?;
+        let desk = sign_in.desk(&self.clients, &place);
+        let client = desk.client().await?;
         let pkce = Pkce::new()?;
         let content = SigningIn {
             verifier: zeroize::Zeroizing::new(pkce.verifier.reveal().to_owned()),
             then: then.to_owned(),
         };
         let (state, cookie) = flow::begin(&self.sealer, Purpose::SignIn, &[], SIGNED_IN, content)?;
-        let url = Authorization {
-            client_id: &client.id,
-            redirect: &redirect,
-            state: &state,
-            pkce: &pkce,
-            resource: &place.resource,
-            scopes: &sign_in.scopes,
-        }
-        .url(endpoint);
+        let url = desk.authorization(endpoint, &client, &state, &pkce, &sign_in.scopes);
         Ok(Begun { url, cookie })
     }
 
@@ -163,32 +160,8 @@ impl Accounts {
             return Err(LinkError::Done.into());
         }
         let place = sign_in.place().await?;
-        let code = response
-            .code(&place.server.issuer, place.server.promises_iss)
-            .map_err(|error| LinkError::Refused(error.to_string()))?;
-        let redirect = self.clients.at(SIGNED_IN);
-        let client = self.clients.get(
-            &sign_in.http,
-            &place.server,
-            sign_in.client.as_ref(),
-            &redirect,
-        );
-        let client = client.await?;
-        let fields = [
-            ("grant_type", "authorization_code"),
-            ("code", code.reveal()),
-            ("redirect_uri", redirect.as_str()),
-            ("code_verifier", ticket.content.verifier.as_str()),
-        ];
-        let answer = match token::ask(&sign_in.http, &place, &client, &fields).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                if error.code() == Some("invalid_client") {
-                    self.clients.forget(&place.server.issuer, &redirect).await;
-                }
-                return Err(LinkError::Refused(error.to_string()).into());
-            }
-        };
+        let desk = sign_in.desk(&self.clients, &place);
+        let (answer, _) = desk.redeem(response, &ticket.content.verifier).await?;
         let grant = answer.asked(&sign_in.scopes);
         let verified = verifier.authenticate(&grant.access).await;
         let verified = verified.map_err(|error| SignInError::BadToken(error.to_string()))?;

@@ -52,6 +52,17 @@ pub(crate) struct Server {
     pub(crate) offline_access: bool,
 }
 
+impl Server {
+    /// Asks for a refresh token, too, where the server says that this is how (MCP, "Refresh
+    /// Tokens"). To ask for nothing is to ask for what is usual there, and stays so.
+    pub(crate) fn with_offline_access(&self, scopes: &ScopeSet) -> ScopeSet {
+        match "offline_access".parse::<ScopeSet>() {
+            Ok(offline) if self.offline_access && !scopes.is_empty() => scopes.union(&offline),
+            _ => scopes.clone(),
+        }
+    }
+}
+
 /// Where to get tokens, and for what.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {

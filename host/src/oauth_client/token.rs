@@ -107,6 +107,24 @@ impl Answer {
     }
 }
 
+/// Redeems an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5).
+pub(crate) async fn redeem(
+    http: &Http,
+    place: &Place,
+    client: &Registered,
+    code: &Secret,
+    redirect: &str,
+    verifier: &str,
+) -> Result<Answer, TokenError> {
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", code.reveal()),
+        ("redirect_uri", redirect),
+        ("code_verifier", verifier),
+    ];
+    ask(http, place, client, &fields).await
+}
+
 /// Presents a refresh token.
 pub(crate) async fn refresh(
     http: &Http,

@@ -1,13 +1,12 @@
 //! Does what was permitted in the adapter of the backend that owns it, in as many rounds as the
 //! owner has questions for the client.
 
+mod asking;
 mod outcome;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::error;
 
@@ -16,25 +15,22 @@ use super::credential::{self, NotShown};
 use super::intent::{Action, Context, Intent};
 use super::link;
 use super::notices::{self, Reporter};
-use super::parked::{Ended, Next, Running, Waiting};
+use super::parked::{Ended, Next, Running};
 use super::policy::Permit;
-use super::rounds::{self, NoAnswer, NotAsked, Questions};
 use super::state::{self, Remembered};
 use super::{Gateway, Refusal, Route};
 use crate::catalog::Entry;
-use crate::mcp::capabilities::Needed;
 use crate::plugin::model::{
-    AskError, CallError, ClientRefusal, Completion, Continuation, HeaderArgument, InputRequired,
-    PromptCall, RequestContext, ResourceRead, ToolCall,
+    CallError, Completion, Continuation, HeaderArgument, PromptCall, RequestContext, ResourceRead,
+    ToolCall,
 };
-use crate::plugin::{Adapter, Backend, Fault, Notices, OnBehalf, Question, Shown};
+use crate::plugin::{Adapter, Backend, Fault, Notices, OnBehalf, Shown};
 use crate::types::{Scope, ScopeSet, SessionId};
+use asking::{Asked, Round};
 use outcome::Done;
 
 pub(super) use outcome::{Outcome, failed};
 
-/// The key of a question that an owner asks in the middle of a call.
-const QUESTION: &str = "question";
 /// Rounds of questions to a legacy client within one request.
 const MAX_ROUNDS: usize = 16;
 
@@ -136,21 +132,6 @@ impl Call<'_> {
         })
     }
 
-    /// Hands a parked call the answer that it waits for.
-    fn resume(&self, waiting: Waiting, responses: &str) -> Result<Presented, Refusal> {
-        let responses: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(responses).unwrap_or_default();
-        match responses.get(QUESTION) {
-            Some(answer) => {
-                // Who asked may have gone.
-                drop(waiting.question.reply.send(Ok(answer.get().to_owned())));
-                Ok(Presented::Parked(waiting.call))
-            }
-            // Missing answers are asked for again.
-            None => self.park(waiting).map(Ok).map(Presented::Answer),
-        }
-    }
-
     async fn go(&mut self, begun: Begun) -> Result<Answer, Refusal> {
         let (gw, intent) = (self.gw, Arc::clone(&self.intent));
         let mut again = None;
@@ -227,109 +208,6 @@ impl Call<'_> {
         Running::new(work, questions)
     }
 
-    /// The owner has ended its exchange with questions.
-    async fn rounds(&self, asked: InputRequired) -> Result<Round, Refusal> {
-        let (gw, intent) = (self.gw, &*self.intent);
-        let questions = match Questions::read(&asked.requests, &intent.context) {
-            Ok(questions) => questions,
-            Err(NotAsked::Wrong(what)) => return Err(bad(self.adapter, intent, what)),
-            Err(NotAsked::Undeclared(needed)) => {
-                return undeclared(gw, intent, &needed).map(Round::Ends);
-            }
-        };
-        if asked.state.len() > state::MAX_STATE {
-            let what = format!("a state of more than {} bytes", state::MAX_STATE);
-            return Err(bad(self.adapter, intent, what));
-        }
-        if intent.asker.version.is_modern() {
-            return ask_modern(gw, intent, questions, asked).map(Round::Ends);
-        }
-        match self.ask_legacy(questions).await {
-            Ok(responses) => Ok(Round::Goes(Continuation {
-                state: asked.state,
-                responses,
-            })),
-            Err(why) => unanswered(gw, intent, why).map(Round::Ends),
-        }
-    }
-
-    async fn ask_legacy(&self, questions: Questions) -> Result<String, NoAnswer> {
-        let version = self.intent.asker.version;
-        let waiting = &self.gw.waiting;
-        rounds::ask(waiting, &self.reporter, self.session, version, questions).await
-    }
-
-    /// The owner asks while its exchange stays open.
-    async fn ask(&self, call: Running, question: Question) -> Result<Asked, Refusal> {
-        let intent = &*self.intent;
-        let checked = Questions::one(
-            QUESTION,
-            &question.method,
-            &question.params,
-            &intent.context,
-        );
-        let questions = match checked {
-            Ok(questions) => questions,
-            Err(why) => {
-                let error = match why {
-                    NotAsked::Wrong(what) => AskError::Invalid(what),
-                    NotAsked::Undeclared(needed) => {
-                        let words: Vec<&str> = needed.iter().map(|one| one.in_words()).collect();
-                        AskError::Undeclared(words.join(", "))
-                    }
-                };
-                drop(question.reply.send(Err(error)));
-                return Ok(Asked::Goes(call));
-            }
-        };
-        if intent.asker.version.is_modern() {
-            return self.park(Waiting { call, question }).map(Asked::Parked);
-        }
-        let answer = self.ask_legacy(questions).await;
-        let answer = answer.map_err(|why| match why {
-            NoAnswer::Unreachable => AskError::Unanswered("it takes no questions".to_owned()),
-            NoAnswer::Late => AskError::Unanswered("it did not answer in time".to_owned()),
-            NoAnswer::Refused(error) => AskError::Refused(refusal(&error)),
-        });
-        let answer = answer.and_then(|responses| {
-            let responses: BTreeMap<String, Box<RawValue>> =
-                serde_json::from_str(&responses).unwrap_or_default();
-            let answer = responses.get(QUESTION);
-            answer
-                .map(|answer| answer.get().to_owned())
-                .ok_or_else(|| AskError::Unanswered("it did not answer".to_owned()))
-        });
-        drop(question.reply.send(answer));
-        Ok(Asked::Goes(call))
-    }
-
-    /// Lets the call wait until its modern client comes back with an answer.
-    fn park(&self, waiting: Waiting) -> Result<Answer, Refusal> {
-        let (gw, intent) = (self.gw, &*self.intent);
-        let (method, params) = (&waiting.question.method, &waiting.question.params);
-        let questions = Questions::one(QUESTION, method, params, &intent.context);
-        let Ok(questions) = questions else {
-            return Err(state::no_longer_valid());
-        };
-        match gw
-            .parked
-            .park(credential::owner(&intent.asker.caller), waiting)
-        {
-            Ok(id) => {
-                let state = state::seal(gw, intent, &Remembered::Parked(id))?;
-                answer::input_required(gw, questions.to_json(), Some(state))
-            }
-            // Ends with this.
-            Err(_) => {
-                let why = format!(
-                    "Backend {} asked for input, and too many calls wait for theirs; answer those, or try again in 10 minutes",
-                    intent.entry.backend
-                );
-                failed(gw, intent, "too_many_parked", why)
-            }
-        }
-    }
-
     /// Tries to get another token for the account. False: there is none.
     async fn renew(&mut self) -> Result<bool, Refusal> {
         let caller = &self.intent.asker.caller;
@@ -359,28 +237,6 @@ impl Call<'_> {
             NotShown::LinkAgain => link::needed(self.gw, &self.intent, &ScopeSet::default()).await,
             NotShown::Failed(code, why) => failed(self.gw, &self.intent, code, why),
         }
-    }
-}
-
-/// What a round of questions comes to.
-enum Round {
-    Goes(Continuation),
-    Ends(Answer),
-}
-
-/// What a question in the middle of a call comes to.
-enum Asked {
-    Goes(Running),
-    Parked(Answer),
-}
-
-/// A JSON-RPC error, as adapters know it.
-fn refusal(error: &RawValue) -> ClientRefusal {
-    let parsed: Value = serde_json::from_str(error.get()).unwrap_or_default();
-    ClientRefusal {
-        code: parsed["code"].as_i64().unwrap_or(-1),
-        message: rounds::words(error),
-        data: parsed.get("data").map(Value::to_string),
     }
 }
 
@@ -512,71 +368,6 @@ fn done_answer(
         }
     };
     answer.map_err(|what| bad(adapter, intent, what))
-}
-
-fn ask_modern(
-    gw: &Gateway,
-    intent: &Intent,
-    questions: Questions,
-    asked: InputRequired,
-) -> Result<Answer, Refusal> {
-    let requests = questions.to_json();
-    // At least one of the two has to be there.
-    let state = if asked.state.is_empty() && requests.is_some() {
-        None
-    } else {
-        Some(state::seal(gw, intent, &Remembered::Adapter(asked.state))?)
-    };
-    answer::input_required(gw, requests, state)
-}
-
-/// The client cannot be asked what the owner needs to know.
-fn undeclared(gw: &Gateway, intent: &Intent, needed: &[Needed]) -> Result<Answer, Refusal> {
-    if intent.asker.version.is_modern() {
-        let mut required = json!({});
-        for one in needed {
-            merge(&mut required, one.to_json());
-        }
-        return Err(Refusal::MissingCapability { required });
-    }
-    let needs: Vec<&str> = needed.iter().map(|one| one.in_words()).collect();
-    let why = format!(
-        "Backend {} needs a client that offers {}",
-        intent.entry.backend,
-        needs.join(", ")
-    );
-    failed(gw, intent, "missing_capability", why)
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert_with(|| json!({})), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
-}
-
-fn unanswered(gw: &Gateway, intent: &Intent, why: NoAnswer) -> Result<Answer, Refusal> {
-    let (code, why) = match why {
-        NoAnswer::Unreachable => (
-            "client_unreachable",
-            "the client has no session or takes no stream of events".to_owned(),
-        ),
-        NoAnswer::Late => (
-            "client_late",
-            "the client did not answer in time".to_owned(),
-        ),
-        NoAnswer::Refused(error) => (
-            "client_refused",
-            format!("the client refused: {}", rounds::words(&error)),
-        ),
-    };
-    let backend = &intent.entry.backend;
-    let why = format!("Backend {backend} asked for input, but {why}");
-    failed(gw, intent, code, why)
 }
 
 /// The adapter gave an answer that cannot be used.

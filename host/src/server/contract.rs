@@ -26,6 +26,6 @@ pub(super) async fn answer(gw: &Gateway, arrival: Arrival) -> Reply {
     }
     let answered = pipeline::contract(gw, &server, arrival).await;
     let reply = respond::contract(&gw.config, &answered.outcome);
-    answered.close(respond::sent(&reply));
+    answered.close(respond::size(&reply));
     reply
 }

@@ -22,7 +22,7 @@ use crate::outbound::Client;
 use crate::types::{ScopeSet, Secret};
 
 pub(super) use crate::oauth_client::Challenge;
-use crate::oauth_client::discover::{self, Place, Server};
+use crate::oauth_client::discover::{self, Place};
 use crate::oauth_client::fetch::Http;
 use crate::oauth_client::register::{self, About, Registrar};
 use crate::oauth_client::token::{self, Grant};
@@ -345,7 +345,7 @@ impl Login {
                 kind: "native",
             },
         };
-        let scopes = with_offline_access(scopes, &place.server);
+        let scopes = place.server.with_offline_access(scopes);
         let by_device = place.server.device.is_some()
             && (self.wishes.device || !self.wishes.browser || place.server.authorization.is_none());
         if by_device {
@@ -387,13 +387,5 @@ impl Login {
         let path = kept.path().to_owned();
         let saved = kept.save().await;
         saved.map_err(|source| Arc::new(LoginError::Store { path, source }))
-    }
-}
-
-/// Asks for a refresh token where the server says that this is how (MCP, "Refresh Tokens").
-fn with_offline_access(scopes: &ScopeSet, server: &Server) -> ScopeSet {
-    match "offline_access".parse::<ScopeSet>() {
-        Ok(offline) if server.offline_access && !scopes.is_empty() => scopes.union(&offline),
-        _ => scopes.clone(),
     }
 }

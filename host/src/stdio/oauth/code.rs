@@ -115,15 +115,9 @@ impl Flow {
         };
         let code = tokio::time::timeout(PATIENCE, loopback.code(expected)).await;
         let code = code.map_err(|_| CodeError::TooLate)??;
-        let fields = [
-            ("grant_type", "authorization_code"),
-            ("code", code.reveal()),
-            ("redirect_uri", redirect.as_str()),
-            ("code_verifier", pkce.verifier.reveal()),
-        ];
-        Ok(token::ask(http, place, &client, &fields)
-            .await?
-            .asked(scopes))
+        let verifier = pkce.verifier.reveal();
+        let redeemed = token::redeem(http, place, &client, &code, &redirect, verifier);
+        Ok(redeemed.await?.asked(scopes))
     }
 }
 
