@@ -69,18 +69,18 @@ fn chosen(named: &[String]) -> Result<Vec<&'static str>> {
 
 fn build() -> Result<()> {
     let wrapper = workspace::root().join("tests/fuzz/rustc.sh");
-    process::run(
-        workspace::cargo()
-            .args([
-                "build",
-                "--package",
-                "cortex-fuzz",
-                "--features",
-                "libfuzzer",
-                "--bins",
-            ])
-            .env("RUSTC_WORKSPACE_WRAPPER", wrapper),
-    )
+    let mut cargo = workspace::cargo();
+    // With the features that the whole workspace asks for: what the tests built serves here, too.
+    cargo.args([
+        "build",
+        "--workspace",
+        "--features",
+        "cortex-fuzz/libfuzzer",
+    ]);
+    for target in TARGETS {
+        cargo.arg("--bin").arg(format!("fuzz-{target}"));
+    }
+    process::run(cargo.env("RUSTC_WORKSPACE_WRAPPER", wrapper))
 }
 
 fn run(target: &str, bound: Bound) -> Result<()> {
