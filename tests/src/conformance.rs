@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// need: if one of these fails it gets a second chance, alone.
 const HURRIED: [&str; 2] = ["server-stateless", "tools-call-with-logging"];
 
+/// Scenarios that look at something else, and pass, when the server answers too soon: where one of
+/// these is excepted it may be green all the same.
+const OPEN: [&str; 1] = ["server-sse-polling"];
+
 /// The server under test.
 pub struct Target<'a> {
     /// Its MCP endpoint.
@@ -84,6 +88,7 @@ impl Suite {
         for (name, complaints) in &found {
             match (excepted.contains(name), complaints.is_empty()) {
                 (false, true) | (true, false) => {}
+                (true, true) if OPEN.contains(&name.as_str()) => {}
                 (true, true) => wrong.push(format!("{name} is green and still excepted")),
                 (false, false) => wrong.push(format!("{name}:\n  {}", complaints.join("\n  "))),
             }
