@@ -48,6 +48,11 @@ impl GatewayBuilder {
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("plugins")).expect("a directory");
+        // Compiled components are the same for all gateways: they are made once.
+        let compiled = crate::built_dir().join("compiled");
+        std::fs::create_dir_all(&compiled).expect("a directory");
+        std::fs::create_dir(dir.path().join("data")).expect("a directory");
+        std::os::unix::fs::symlink(compiled, dir.path().join("data/compiled")).expect("linked");
         let env = [
             ("CORTEX_LISTEN", "127.0.0.1:0"),
             ("CORTEX_CANONICAL_URI", "http://localhost:3213/mcp"),
