@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::account::Accounts;
 use crate::audit;
 use crate::catalog::{Catalog, Source};
-use crate::config::{Config, IntegrityMode};
+use crate::config::{BackendConfig, Config, IntegrityMode};
 use crate::integrity::Integrity;
 use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
@@ -21,7 +21,7 @@ use crate::pipeline::{
     self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Parked, Route, Shares,
     Views, Waiting, Watches,
 };
-use crate::plugin::{Backend, Plugins, Runtime};
+use crate::plugin::{Backend, Directory, Runtime};
 use crate::seal::{Sealer, key_file};
 use crate::server::{self, Listener};
 use crate::store::{Store, StoreError};
@@ -72,20 +72,23 @@ pub async fn serve(
     let technical = Technical::new(&config.technical, client.clone());
     let webhook = config.tickets.webhook.clone();
     let notifier = webhook.map(|url| Notifier::new(url, client.clone()));
-    let runtime = Runtime::new(&config.plugins, &config.data_dir.join("compiled"), client)?;
+    let runtime = Runtime::new(
+        &config.plugins,
+        Some(&config.data_dir.join("compiled")),
+        client,
+    )?;
     let dir = &config.plugins.dir;
-    let plugins = Plugins::load(&runtime, dir).await.with_context(|| {
+    let plugins = Directory::open(&runtime, dir).await.with_context(|| {
         format!(
             "cannot read the plugin directory `{}`\nhint: set CORTEX_PLUGIN_DIR, or make the directory and put \
              the default plugins into it, such as policy-scopes.wasm and audit-stdout.wasm",
             dir.display()
         )
     })?;
-    say_what_is_missing(&plugins);
 
-    let routes = routes(&config, &plugins);
+    let routes = routes(&config);
     let integrity = Arc::new(Integrity::open(&config.integrity, &store).await);
-    let (queue, delivery) = audit::start(plugins.exporters.clone(), config.streams.max)
+    let (queue, delivery) = audit::start(Arc::clone(&plugins), config.streams.max)
         .context("cannot start the audit delivery")?;
     let gateway = Arc::new(Gateway {
         hosts: Hosts::new(&config),
@@ -124,6 +127,7 @@ pub async fn serve(
     refreshing.extend(spawn_key_refresh(&gateway));
     refreshing.push(spawn_tidying(&gateway));
     refreshing.push(spawn_watching(&gateway));
+    refreshing.push(spawn_loading(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
     // The socket is that of the gateway that has the store.
     if own_store {
@@ -190,24 +194,13 @@ fn sealer(config: &Config) -> anyhow::Result<Sealer> {
     }
 }
 
-fn routes(config: &Config, plugins: &Plugins) -> BTreeMap<crate::types::BackendId, Route> {
-    config
-        .backends
-        .iter()
-        .map(|backend| {
-            let adapter = plugins
-                .adapters
-                .get(&backend.adapter)
-                .cloned()
-                .ok_or_else(|| backend.adapter.to_string());
-            (
-                backend.id.clone(),
-                Route {
-                    backend: Arc::new(Backend::new(backend)),
-                    adapter,
-                },
-            )
-        })
+fn routes(config: &Config) -> BTreeMap<crate::types::BackendId, Route> {
+    let route = |backend: &BackendConfig| Route {
+        backend: Arc::new(Backend::new(backend)),
+        adapter: backend.adapter.clone(),
+    };
+    (config.backends.iter())
+        .map(|backend| (backend.id.clone(), route(backend)))
         .collect()
 }
 
@@ -218,6 +211,7 @@ fn sources(gateway: &Gateway) -> Vec<Source> {
         .map(|route| Source {
             backend: Arc::clone(&route.backend),
             adapter: route.adapter.clone(),
+            plugins: Arc::clone(&gateway.plugins),
         })
         .collect()
 }
@@ -238,6 +232,11 @@ fn spawn_watching(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { pipeline::keep_told(&gateway).await })
 }
 
+fn spawn_loading(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move { gateway.plugins.keep_watched().await })
+}
+
 fn spawn_tidying(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move { gateway.limits.keep_small().await })
@@ -251,19 +250,6 @@ fn spawn_key_refresh(gateway: &Arc<Gateway>) -> Option<tokio::task::JoinHandle<(
             oauth.keep_fresh().await;
         }
     }))
-}
-
-fn say_what_is_missing(plugins: &Plugins) {
-    if plugins.policies.is_empty() {
-        warn!(
-            "no scope policy is loaded: nothing is allowed; hint: put policy-scopes.wasm into CORTEX_PLUGIN_DIR"
-        );
-    }
-    if plugins.exporters.is_empty() {
-        warn!(
-            "no audit exporter is loaded: audit records go to this log; hint: put audit-stdout.wasm into CORTEX_PLUGIN_DIR"
-        );
-    }
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.

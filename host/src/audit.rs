@@ -10,7 +10,8 @@ use thiserror::Error;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tracing::{error, info, warn};
 
-use crate::plugin::{AuditRecord, Exporter};
+use crate::plugin::{AuditRecord, Directory};
+use crate::types::PluginName;
 
 /// Records that wait for exporters at most, besides the places of those who listen.
 const QUEUE: usize = 10_000;
@@ -86,7 +87,7 @@ impl Delivery {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(exporters: Vec<Arc<Exporter>>, streams: usize) -> std::io::Result<(Queue, Delivery)> {
+pub fn start(plugins: Arc<Directory>, streams: usize) -> std::io::Result<(Queue, Delivery)> {
     let (sender, receiver) = mpsc::channel(QUEUE + streams);
     let (hurry, hurried) = tokio::sync::watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -94,13 +95,13 @@ pub fn start(exporters: Vec<Arc<Exporter>>, streams: usize) -> std::io::Result<(
         .build()?;
     let thread = std::thread::Builder::new()
         .name("audit".to_owned())
-        .spawn(move || runtime.block_on(deliver(receiver, exporters, hurried)))?;
+        .spawn(move || runtime.block_on(deliver(receiver, plugins, hurried)))?;
     Ok((Queue(sender), Delivery { thread, hurry }))
 }
 
 async fn deliver(
     mut receiver: mpsc::Receiver<String>,
-    exporters: Vec<Arc<Exporter>>,
+    plugins: Arc<Directory>,
     hurried: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut sequence = 0;
@@ -113,21 +114,24 @@ async fn deliver(
                 AuditRecord { sequence, json }
             })
             .collect();
-        if exporters.is_empty() {
+        let names = plugins.now().exporter_names();
+        if names.is_empty() {
             // Without an exporter the log is the last place where a record can be found.
             for record in &records {
                 info!(audit.sequence = record.sequence, "audit: {}", record.json);
             }
         }
-        for exporter in &exporters {
-            hand_over(exporter, &records, &hurried).await;
+        for name in &names {
+            hand_over(&plugins, name, &records, &hurried).await;
         }
     }
 }
 
-/// Offers a batch until all of it is taken.
+/// Offers a batch until all of it is taken: to whatever runs under this name each time, because an
+/// exporter may be replaced while it takes nothing.
 async fn hand_over(
-    exporter: &Exporter,
+    plugins: &Directory,
+    name: &PluginName,
     records: &[AuditRecord],
     hurried: &tokio::sync::watch::Receiver<bool>,
 ) {
@@ -135,18 +139,22 @@ async fn hand_over(
     let mut backoff = Duration::from_millis(50);
     let mut failing = false;
     while !rest.is_empty() {
+        let Some(exporter) = plugins.now().exporter(name).cloned() else {
+            give_up(name, rest, "the exporter was removed");
+            return;
+        };
         match exporter.export(rest).await {
             Ok(taken) if taken > 0 => {
                 rest = rest.get(taken..).unwrap_or_default();
                 backoff = Duration::from_millis(50);
                 if std::mem::take(&mut failing) {
-                    info!(plugin.name = %exporter.name, "audit records are taken again");
+                    info!(plugin.name = %name, "audit records are taken again");
                 }
                 continue;
             }
             Ok(_) => {
                 if !std::mem::replace(&mut failing, true) {
-                    warn!(plugin.name = %exporter.name, "audit records are not taken; they are kept and offered again");
+                    warn!(plugin.name = %name, "audit records are not taken; they are kept and offered again");
                 }
             }
             Err(fault) => {
@@ -157,13 +165,18 @@ async fn hand_over(
             }
         }
         if *hurried.borrow() {
-            error!(plugin.name = %exporter.name, "stopping with {} audit records not taken; they follow", rest.len());
-            for record in rest {
-                error!(audit.sequence = record.sequence, "audit: {}", record.json);
-            }
+            give_up(name, rest, "stopping");
             return;
         }
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(MAX_BACKOFF);
+    }
+}
+
+/// The log is the last place where records can be found that nobody takes.
+fn give_up(name: &PluginName, records: &[AuditRecord], why: &str) {
+    error!(plugin.name = %name, "{why} with {} audit records not taken; they follow", records.len());
+    for record in records {
+        error!(audit.sequence = record.sequence, "audit: {}", record.json);
     }
 }

@@ -24,8 +24,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::integrity::Integrity;
 use crate::mcp::param_header::ParamHeader;
-use crate::plugin::{Adapter, Backend, Item};
-use crate::types::BackendId;
+use crate::plugin::{Backend, Directory, Item};
+use crate::types::{BackendId, PluginName};
 pub use forms::Forms;
 pub use identity::Identity;
 use naming::Naming;
@@ -245,8 +245,10 @@ impl Snapshot {
 pub struct Source {
     /// The backend.
     pub backend: Arc<Backend>,
-    /// Its adapter, or the name of the one that is not loaded.
-    pub adapter: Result<Arc<Adapter>, String>,
+    /// The name of its adapter.
+    pub adapter: PluginName,
+    /// Where adapters come from.
+    pub plugins: Arc<Directory>,
 }
 
 /// What one backend offers.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod baseline;
+mod plugin;
 mod status;
 mod terminal;
 mod tickets;
@@ -39,6 +40,9 @@ enum Command {
     /// docs/operators.md.
     #[command(subcommand)]
     Baseline(baseline::Command),
+    /// Plugins: what runs of the plugin directory, and what does not and why. See docs/operators.md.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Accounts that users have linked: how many, by which key they are sealed, and forgetting them. See
     /// docs/operators.md.
     #[command(subcommand)]
@@ -98,6 +102,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
         Command::Tickets(command) => tickets::run(command),
         Command::Baseline(command) => baseline::run(command),
+        Command::Plugin(command) => plugin::run(command),
         Command::Vault(command) => vault::run(command),
     }
 }

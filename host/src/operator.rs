@@ -5,6 +5,7 @@
 //! answers: [`run`].
 
 mod baseline;
+mod plugins;
 mod socket;
 mod status;
 mod tickets;
@@ -34,6 +35,8 @@ pub enum Command {
     Definitions(Definitions),
     /// Users' accounts at MCP servers.
     Vault(Accounts),
+    /// What is loaded from the plugin directory, and what is not and why.
+    Plugins,
 }
 
 /// Why a command was not carried out.
@@ -63,6 +66,7 @@ pub async fn run(
 ) -> Result<Value, Failed> {
     match command {
         Command::Status => status::status(running(gateway)?),
+        Command::Plugins => Ok(plugins::list(running(gateway)?)),
         Command::Tickets(asked) => tickets::run(store, asked).await,
         Command::Vault(asked) => vault::run(gateway, store, asked).await,
         Command::Definitions(asked) => baseline::run(running(gateway)?, asked).await,

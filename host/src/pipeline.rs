@@ -60,12 +60,12 @@ use crate::catalog::{Catalog, Identity};
 use crate::config::Config;
 use crate::integrity::{Integrity, IntegrityError};
 use crate::oauth::{Exchange, ResourceServer, Technical};
-use crate::plugin::{Adapter, Backend, Plugins};
+use crate::plugin::{Adapter, Backend, Directory};
 use crate::seal::Sealer;
 use crate::store::Store;
 use crate::streams::Hub;
 use crate::ticket::Notifier;
-use crate::types::{BackendId, Issuer, RequestId, Secret};
+use crate::types::{BackendId, Issuer, PluginName, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
 use session::InSession;
 
@@ -105,8 +105,8 @@ pub struct Arrival {
 pub struct Route {
     /// The backend.
     pub backend: Arc<Backend>,
-    /// Its adapter, or the name of the one that is not loaded.
-    pub adapter: Result<Arc<Adapter>, String>,
+    /// The name of its adapter.
+    pub adapter: PluginName,
 }
 
 /// Everything a request may need. One per process.
@@ -127,8 +127,8 @@ pub struct Gateway {
     pub accounts: Arc<Accounts>,
     /// Exchanges callers' tokens for those of backends; none when no backend wants that.
     pub exchange: Option<Exchange>,
-    /// What was loaded from the plugin directory.
-    pub plugins: Plugins,
+    /// The plugin directory, and what is loaded from it.
+    pub plugins: Arc<Directory>,
     /// What is there after a restart.
     pub store: Store,
     /// Tells somebody of new blocking tickets.
@@ -170,6 +170,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// The adapter of a backend. The error is for callers, and for operators.
+    fn adapter(&self, route: &Route) -> Result<Arc<Adapter>, String> {
+        let adapter = self.plugins.now().adapters.get(&route.adapter).cloned();
+        adapter.ok_or_else(|| format!("no adapter `{}` is loaded", route.adapter))
+    }
+
     /// As whom backends are asked for their catalogs.
     pub fn identity(&self) -> Identity {
         let oauth = self.config.oauth.as_ref();
@@ -394,13 +400,13 @@ async fn carry_out(
         }
         dispatch::Route::Use(intent) => {
             record.target(&intent);
-            let permit = policy::permit(&gw.plugins, intent).await?;
+            let permit = policy::permit(&gw.plugins.now(), intent).await?;
             record.permitted();
             adapter::run(gw, permit, session, reporter).await
         }
         dispatch::Route::Watch(intent) => {
             record.target(&intent);
-            let permit = policy::permit(&gw.plugins, intent).await?;
+            let permit = policy::permit(&gw.plugins.now(), intent).await?;
             record.permitted();
             let session = session.ok_or(Refusal::SessionRequired)?;
             watch::subscribe(gw, &permit, watch::Listener::Session(session)).await?;

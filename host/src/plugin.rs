@@ -7,6 +7,7 @@
 
 mod adapter;
 mod client;
+mod directory;
 mod egress;
 mod engine;
 mod exporter;
@@ -14,12 +15,14 @@ mod farewell;
 mod fault;
 mod guest_log;
 mod incoming;
+mod inspect;
 mod instance;
 mod limits;
 mod loader;
 mod memory;
 mod patience;
 mod policy;
+mod set;
 mod settings;
 mod stdio;
 mod v0_1;
@@ -27,10 +30,13 @@ mod warm;
 
 pub use adapter::{Adapter, Backend, OnBehalf, Shown};
 pub use client::{Question, QuestionSink};
+pub use directory::{Directory, Steps};
 pub use engine::{EngineError, Runtime};
 pub use exporter::{AuditRecord, Exporter};
 pub use fault::{Cause, Fault};
+pub use inspect::{Import, Inspection, inspect};
 pub use instance::{MessageSink, Notices, ProgressSink};
-pub use loader::{Loaded, Plugins, Refused};
+pub use loader::{Kind, Refusal};
 pub use policy::{Decision, Item, Policy};
+pub use set::{File, Live, Loaded, Plugins};
 pub use v0_1::model;

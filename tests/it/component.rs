@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cortex_gateway::config::Config;
 use cortex_gateway::outbound::Client;
 use cortex_gateway::plugin::{
-    Adapter, Backend, Fault, OnBehalf, Plugins, Runtime, Shown, model::CallError,
+    Adapter, Backend, Directory, Fault, OnBehalf, Runtime, Shown, model::CallError,
 };
 use cortex_gateway::types::{Issuer, PluginName, Principal, RequestId, Secret, Subject};
 use cortex_tests::{FakeBackend, Plan, component};
@@ -33,11 +33,12 @@ async fn backend_http(url: &str) -> Bench {
     })
     .expect("a configuration");
     let client = Client::new().expect("a client");
-    let runtime =
-        Runtime::new(&config.plugins, &dir.path().join("compiled"), client).expect("an engine");
-    let loaded = Plugins::load(&runtime, &plugins)
+    let runtime = Runtime::new(&config.plugins, Some(&dir.path().join("compiled")), client)
+        .expect("an engine");
+    let directory = Directory::open(&runtime, &plugins)
         .await
         .expect("a directory");
+    let loaded = directory.now();
     let name: PluginName = "backend-http".parse().expect("a name");
     let adapter = Arc::clone(loaded.adapters.get(&name).expect("loaded"));
     let backend = Backend::new(&config.backends[0]);

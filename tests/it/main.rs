@@ -31,6 +31,7 @@ mod oauth_flows;
 mod pages;
 mod parked;
 mod peers;
+mod plugin_directory;
 mod plugins;
 mod policies;
 mod prompts;

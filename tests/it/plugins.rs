@@ -255,6 +255,14 @@ async fn files_that_do_not_fit_are_refused_with_the_reason_and_the_rest_goes_on(
             line.contains("plugin refused") && line.contains(words),
             "{file}: {line}"
         );
+        // An author learns the same before anything is dropped anywhere; that a name is taken shows there.
+        let path = gateway.dir().join("plugins").join(file);
+        let path = path.to_str().expect("text");
+        let checked = gateway.operate(&["plugin", "check", path]).await;
+        let said = String::from_utf8_lossy(&checked.stderr);
+        let taken = file == "z-twice.wasm";
+        assert_eq!(checked.status.success(), taken, "{file}: {said}");
+        assert!(taken || said.contains(words), "{file}: {said}");
     }
     assert_eq!(
         gateway
@@ -403,4 +411,42 @@ async fn an_exporter_that_fails_keeps_nobody_from_working_and_loses_no_record() 
         .filter(|line| line.contains("\"audit.sequence\":"))
         .count();
     assert_eq!(kept, 3);
+}
+
+#[tokio::test]
+async fn a_component_is_inspected_before_it_is_dropped_in() {
+    let gateway = GatewayBuilder::new().plugin("backend-mcp").start().await;
+    let path = gateway.dir().join("plugins").join("backend-mcp.wasm");
+    let path = path.to_str().expect("text");
+    let found = gateway.operate(&["plugin", "inspect", path]).await;
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    for line in [
+        "plugin     backend-mcp 0.1.0\n",
+        "kind       backend-adapter\n",
+        "imports    cortex:gateway/http@0.1.0: send requests to the backend that a call is about, and nowhere else",
+        "imports    cortex:gateway/memory@0.1.0: remember short texts",
+        "interfaces: the standard library: clocks and random numbers; no environment, no files, no sockets\n",
+        "wants      http: ",
+        "settings   it has some\n",
+        "here       this gateway runs it",
+    ] {
+        assert!(found.contains(line), "no {line} in {found}");
+    }
+    let json = gateway
+        .operate(&["plugin", "inspect", "--json", path])
+        .await;
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["kind"], "backend-adapter");
+    assert_eq!(json["description"]["wants"][0]["name"], "http");
+    assert_eq!(json["refused"], serde_json::Value::Null);
+
+    // Settings beside it that it would not be run with.
+    let settings = gateway.dir().join("plugins").join("backend-mcp.toml");
+    std::fs::write(settings, "[settings]\nnonsense = 1\n").expect("written");
+    let checked = gateway.operate(&["plugin", "check", path]).await;
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(
+        !checked.status.success() && said.contains("nonsense"),
+        "{said}"
+    );
 }

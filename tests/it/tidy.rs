@@ -85,6 +85,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
             &[
                 "host/src/cli/baseline.rs",
                 "host/src/integrity/file.rs",
+                "host/src/plugin/directory/scan.rs",
                 "host/src/plugin/loader.rs",
                 "host/src/plugin/settings.rs",
                 "host/src/seal/key_file.rs",

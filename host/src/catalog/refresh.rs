@@ -1,6 +1,6 @@
 //! Keeps one backend's part of the catalog fresh. Backends never wait for each other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -11,6 +11,7 @@ use super::{
     BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
 };
 use crate::integrity::Verdict;
+use crate::plugin::Adapter;
 use crate::plugin::model::{CallError, Catalog as Discovered};
 
 /// How soon a backend that went down is asked again: first this, then twice as long each time.
@@ -27,10 +28,21 @@ pub(super) async fn keep_fresh(
     every: Duration,
 ) {
     let hurry = catalog.hurry.get(&source.backend.id);
+    let mut loaded = source.plugins.changes();
     let mut failures = 0;
     let mut first = true;
+    // Not held while nothing is asked: what was replaced is to be freed.
+    let mut used = Weak::new();
     loop {
-        let result = discover(&source, &identity).await;
+        loaded.mark_unchanged();
+        let adapter = source.plugins.now().adapters.get(&source.adapter).cloned();
+        let now = adapter.as_ref().map(Arc::downgrade).unwrap_or_default();
+        if !std::mem::replace(&mut used, now).ptr_eq(&used) {
+            // What another adapter has learned means nothing to this one.
+            source.backend.forget();
+        }
+        let result = discover(&source, adapter.as_deref(), &identity).await;
+        drop(adapter);
         let result = match result {
             Ok(found) => {
                 let reviewed = catalog
@@ -61,9 +73,24 @@ pub(super) async fn keep_fresh(
                 None => std::future::pending().await,
             }
         };
+        let swapped = async {
+            while loaded.changed().await.is_ok() {
+                let plugins = source.plugins.now();
+                let adapter = plugins.adapters.get(&source.adapter);
+                if !adapter
+                    .map(Arc::downgrade)
+                    .unwrap_or_default()
+                    .ptr_eq(&used)
+                {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = told => {}
+            () = swapped => {}
         }
     }
 }
@@ -77,9 +104,13 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Asks the backend. The error is for an operator.
-async fn discover(source: &Source, identity: &Identity) -> Result<Discovered, String> {
-    let backend = &source.backend;
-    let adapter = source.adapter.as_ref().map_err(|name| {
+async fn discover(
+    source: &Source,
+    adapter: Option<&Adapter>,
+    identity: &Identity,
+) -> Result<Discovered, String> {
+    let (backend, name) = (&source.backend, &source.adapter);
+    let adapter = adapter.ok_or_else(|| {
         format!(
             "no adapter plugin `{name}` is loaded; hint: put `{name}.wasm` into CORTEX_PLUGIN_DIR"
         )

@@ -1,5 +1,7 @@
 //! Texts of others on a terminal: nothing in them is obeyed, nothing hides.
 
+use serde_json::Value;
+
 /// A text without characters that a terminal obeys, or that make what is read another than what
 /// is there.
 pub(super) fn plain(text: &str) -> String {
@@ -12,6 +14,15 @@ pub(super) fn plain(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A value of an answer, by the same rule.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => plain(text),
+        Value::Null => String::new(),
+        other => plain(&other.to_string()),
+    }
 }
 
 /// JSON, by the same rule. Such characters are in strings only, where JSON knows an escape for

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::vars::Vars;
+use super::variable;
+use super::vars::{Problems, Vars};
 
 /// How long an adapter's instance lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,18 @@ pub struct PluginConfig {
     pub warm_idle_seconds: u64,
     /// Where the standard output of audit exporters goes. Follows from the command.
     pub exporter_output: ExporterOutput,
+}
+
+impl PluginConfig {
+    /// Reads it from the environment, for commands that run no gateway.
+    ///
+    /// # Errors
+    /// All wrong values together.
+    pub fn from_env() -> Result<Self, Problems> {
+        let mut vars = Vars::new(&variable, Vec::new());
+        let config = read(&mut vars);
+        vars.finish().map(|_| config)
+    }
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {

@@ -44,13 +44,10 @@ pub(super) async fn run(
     let intent = permit.shared();
     let route = gw.routes.get(&intent.entry.backend);
     let route = route.ok_or_else(|| Refusal::Internal("an entry without a route".to_owned()))?;
-    let adapter = match &route.adapter {
+    let adapter = match gw.adapter(route) {
         Ok(adapter) => adapter,
-        Err(missing) => {
-            let why = format!(
-                "Backend {} is not available: no adapter `{missing}` is loaded",
-                intent.entry.backend
-            );
+        Err(why) => {
+            let why = format!("Backend {} is not available: {why}", intent.entry.backend);
             return failed(gw, &intent, "backend_unavailable", why);
         }
     };
@@ -96,7 +93,7 @@ enum Begun {
 struct Call<'a> {
     gw: &'a Gateway,
     route: &'a Route,
-    adapter: &'a Arc<Adapter>,
+    adapter: Arc<Adapter>,
     shown: Shown,
     intent: Arc<Intent>,
     reporter: Reporter,
@@ -164,7 +161,7 @@ impl Call<'_> {
                 gw.catalog.reached(&intent.entry.backend, reached);
             }
             let asked = match result.inspect_err(|fault| log(fault, &intent))? {
-                Ok(Outcome::Done(done)) => return done_answer(gw, &intent, self.adapter, done),
+                Ok(Outcome::Done(done)) => return done_answer(gw, &intent, &self.adapter, done),
                 Ok(Outcome::Asks(asked)) => asked,
                 Err(CallError::LinkRequired(link)) => {
                     if link.scopes.is_empty() && !renewed {
@@ -199,7 +196,7 @@ impl Call<'_> {
         notices.questions = Some(sender);
         let work = one(
             Arc::clone(&self.route.backend),
-            Arc::clone(self.adapter),
+            Arc::clone(&self.adapter),
             Arc::clone(&self.intent),
             self.shown.clone(),
             continuation,
@@ -244,13 +241,13 @@ impl Call<'_> {
 pub(super) async fn contents(gw: &Gateway, permit: &Permit) -> Option<String> {
     let intent = permit.shared();
     let route = gw.routes.get(&intent.entry.backend)?;
-    let adapter = route.adapter.as_ref().ok()?;
+    let adapter = gw.adapter(route).ok()?;
     let caller = &intent.asker.caller;
     let shown = credential::of(gw, caller, route).await.ok()?;
     let notices = notices::nowhere().for_call(&intent.context);
     let result = one(
         Arc::clone(&route.backend),
-        Arc::clone(adapter),
+        adapter,
         Arc::clone(&intent),
         shown,
         None,

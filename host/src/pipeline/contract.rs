@@ -172,7 +172,9 @@ async fn list(
         .collect();
     let seen = match who {
         Who::Technical => own,
-        Who::User(caller) => policy::filter(&gw.plugins, caller.principal(), &own, id).await?,
+        Who::User(caller) => {
+            policy::filter(&gw.plugins.now(), caller.principal(), &own, id).await?
+        }
     };
     let items: Vec<Value> = seen.iter().map(|entry| described(entry)).collect();
     let name = match kind {
@@ -249,7 +251,7 @@ async fn call(
     };
     let is_tool = matches!(intent.action, Action::Call { .. });
     record.target(&intent);
-    let permit = policy::permit(&gw.plugins, intent).await?;
+    let permit = policy::permit(&gw.plugins.now(), intent).await?;
     record.permitted();
     let answer = adapter::run(gw, permit, None, notices::nowhere()).await?;
     let Answer::Result { result, error_code } = answer else {

@@ -1,5 +1,5 @@
 //! What a caller may see, worked out once for callers who are the same to the policies, and the
-//! finished answers made of it. Both last for as long as the catalog does; when a policy looks at
+//! finished answers made of it. Both last for as long as the catalog and the plugins do; when a policy looks at
 //! the time, nothing lasts.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::intent::{Asker, ListIntent};
 use super::shape::Shape;
 use super::{Gateway, Record, Refusal, answer, policy};
 use crate::catalog::{Entry, Kind, Snapshot};
+use crate::plugin::Plugins;
 
 /// Entries that are kept in all lists together. Each takes a pointer.
 const MAX_ENTRIES: u64 = 2_000_000;
@@ -32,7 +33,8 @@ pub(super) struct List {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct SeenKey {
-    generation: u64,
+    /// Of the catalog, and of the plugins.
+    generation: (u64, u64),
     kind: Kind,
     group: Group,
 }
@@ -79,17 +81,18 @@ pub(super) async fn answer(
         shape,
     } = intent;
     record.list(kind, &shape);
+    let plugins = gw.plugins.now();
     let make = async {
-        let mut seen = seen(gw, &asker, kind, &snapshot).await?;
+        let mut seen = seen_by(gw, &plugins, &asker, kind, &snapshot).await?;
         if let Some(wanted) = &shape.backends {
             let kept = seen.iter().filter(|e| wanted.contains(e.backend.as_str()));
             seen = Arc::new(kept.cloned().collect());
         }
         answer::list(gw, asker.version, kind, &seen, &shape)
     };
-    let list = if group::lasts(&gw.plugins) {
+    let list = if group::lasts(&plugins) {
         let key = ListKey {
-            seen: key(gw, &asker, kind, &snapshot),
+            seen: key(&plugins, &asker, kind, &snapshot),
             modern: asker.version.is_modern(),
             shape: shape.clone(),
         };
@@ -119,16 +122,26 @@ pub(super) async fn seen(
     kind: Kind,
     snapshot: &Snapshot,
 ) -> Result<Seen, Refusal> {
+    seen_by(gw, &gw.plugins.now(), asker, kind, snapshot).await
+}
+
+async fn seen_by(
+    gw: &Gateway,
+    plugins: &Plugins,
+    asker: &Asker,
+    kind: Kind,
+    snapshot: &Snapshot,
+) -> Result<Seen, Refusal> {
     let listed = &snapshot.listing(kind).listed;
     let filter = async {
         let principal = asker.caller.principal();
-        let seen = policy::filter(&gw.plugins, principal, listed, asker.id).await?;
+        let seen = policy::filter(plugins, principal, listed, asker.id).await?;
         Ok::<_, Refusal>(Arc::new(seen))
     };
-    if !group::lasts(&gw.plugins) {
+    if !group::lasts(plugins) {
         return filter.await;
     }
-    let key = key(gw, asker, kind, snapshot);
+    let key = key(plugins, asker, kind, snapshot);
     match gw.lists.seen.get(&key).await {
         Some(seen) => Ok(seen),
         None => {
@@ -139,10 +152,10 @@ pub(super) async fn seen(
     }
 }
 
-fn key(gw: &Gateway, asker: &Asker, kind: Kind, snapshot: &Snapshot) -> SeenKey {
+fn key(plugins: &Plugins, asker: &Asker, kind: Kind, snapshot: &Snapshot) -> SeenKey {
     SeenKey {
-        generation: snapshot.generation,
+        generation: (snapshot.generation, plugins.generation),
         kind,
-        group: group::of(&gw.plugins, asker.caller.principal()),
+        group: group::of(plugins, asker.caller.principal()),
     }
 }

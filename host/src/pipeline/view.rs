@@ -26,8 +26,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How soon policies that failed are asked again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Views of callers, by catalog generation.
-pub struct Views(Cache<(u64, Group), View>);
+/// Views of callers, by the generations of catalog and plugins.
+pub struct Views(Cache<(u64, u64, Group), View>);
 
 impl Default for Views {
     fn default() -> Self {
@@ -35,14 +35,19 @@ impl Default for Views {
     }
 }
 
-/// What a caller sees now, and in which generation of the catalog. `None`: a policy failed; the
+/// What a caller sees now, and in which generation of catalog and plugins. `None`: a policy failed; the
 /// log says why.
 pub(super) async fn of(gw: &Gateway, principal: &Principal) -> Option<(View, u64)> {
-    let snapshot = gw.catalog.snapshot();
-    let generation = snapshot.generation;
-    let look = look(&gw.plugins, principal, &snapshot);
-    let view = if group::lasts(&gw.plugins) {
-        let key = (generation, group::of(&gw.plugins, principal));
+    let (snapshot, plugins) = (gw.catalog.snapshot(), gw.plugins.now());
+    // Neither ever goes back.
+    let generation = snapshot.generation + plugins.generation;
+    let look = look(&plugins, principal, &snapshot);
+    let view = if group::lasts(&plugins) {
+        let key = (
+            snapshot.generation,
+            plugins.generation,
+            group::of(&plugins, principal),
+        );
         gw.views.0.try_get_with(key, look).await.ok()
     } else {
         look.await.ok()
@@ -52,11 +57,19 @@ pub(super) async fn of(gw: &Gateway, principal: &Principal) -> Option<(View, u64
 
 /// Tells those who listen of every change of what they see, for ever.
 pub async fn announce(gw: Arc<Gateway>) {
-    let mut changes = gw.catalog.changes();
-    changes.mark_changed();
-    while changes.changed().await.is_ok() {
+    let (mut listed, mut loaded) = (gw.catalog.changes(), gw.plugins.changes());
+    listed.mark_changed();
+    loop {
+        let changed = tokio::select! {
+            changed = listed.changed() => changed,
+            changed = loaded.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
         tokio::time::sleep(SETTLE).await;
-        changes.mark_unchanged();
+        listed.mark_unchanged();
+        loaded.mark_unchanged();
         while !tell_all(&gw).await {
             tokio::time::sleep(RETRY).await;
         }
@@ -66,8 +79,9 @@ pub async fn announce(gw: Arc<Gateway>) {
 /// Lets every listener look again. False: a policy failed, and some have not.
 async fn tell_all(gw: &Gateway) -> bool {
     let mut groups: HashMap<Group, Vec<Arc<Channel>>> = HashMap::new();
+    let plugins = gw.plugins.now();
     for channel in gw.streams.channels() {
-        let group = group::of(&gw.plugins, &channel.principal());
+        let group = group::of(&plugins, &channel.principal());
         groups.entry(group).or_default().push(channel);
     }
     let mut all = true;

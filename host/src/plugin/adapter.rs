@@ -68,6 +68,15 @@ impl Backend {
                 .and_then(|account| account.catalog_subject.clone()),
         }
     }
+
+    /// Forgets what an adapter has learned of it.
+    pub fn forget(&self) {
+        let target = self.target.load_full();
+        self.target.store(Arc::new(Target {
+            learned: None,
+            ..(*target).clone()
+        }));
+    }
 }
 
 /// A loaded backend adapter.

@@ -63,13 +63,13 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts the engine. Compiled components are kept in `cache_dir`.
+    /// Starts the engine. Compiled components are kept in `cache_dir`, if there is one.
     ///
     /// # Errors
     /// [`EngineError`].
     pub fn new(
         config: &PluginConfig,
-        cache_dir: &Path,
+        cache_dir: Option<&Path>,
         client: Client,
     ) -> Result<Arc<Self>, EngineError> {
         let engine =
@@ -118,15 +118,8 @@ impl Runtime {
     }
 }
 
-fn engine_config(config: &PluginConfig, cache_dir: &Path) -> Result<Config, EngineError> {
-    let mut cache = CacheConfig::new();
-    // wasmtime wants an absolute directory, and makes it.
-    let dir = std::path::absolute(cache_dir).unwrap_or_else(|_| cache_dir.to_owned());
-    cache.with_directory(&dir);
-    let cache = Cache::new(cache).map_err(|source| EngineError::Cache {
-        dir: dir.display().to_string(),
-        source,
-    })?;
+fn engine_config(config: &PluginConfig, cache_dir: Option<&Path>) -> Result<Config, EngineError> {
+    let cache = cache_dir.map(cache).transpose()?;
 
     let instances = config.max_instances;
     let mut pool = PoolingAllocationConfig::default();
@@ -147,12 +140,23 @@ fn engine_config(config: &PluginConfig, cache_dir: &Path) -> Result<Config, Engi
         .table_keep_resident(KEEP_RESIDENT);
 
     let mut wasm = Config::new();
-    wasm.cache(Some(cache))
+    wasm.cache(cache)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(wasm)
+}
+
+fn cache(dir: &Path) -> Result<Cache, EngineError> {
+    let mut cache = CacheConfig::new();
+    // wasmtime wants an absolute directory, and makes it.
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    cache.with_directory(&dir);
+    Cache::new(cache).map_err(|source| EngineError::Cache {
+        dir: dir.display().to_string(),
+        source,
+    })
 }
 
 fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {

@@ -1,12 +1,11 @@
-//! From a directory to loaded plugins. A bad file is refused with the reason, and the rest goes on.
+//! From a file to a loaded plugin. A bad one is refused with the reason.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tracing::{info, warn};
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Engine, Trap};
 
@@ -17,6 +16,7 @@ use super::fault::Fault;
 use super::instance::{Guest, State, cause_of};
 use super::model::Description;
 use super::policy::Policy;
+use super::set::Loaded;
 use super::settings::{BadSettings, Settings};
 use super::v0_1::adapter::BackendAdapterPre;
 use super::v0_1::exporter::AuditExporterPre;
@@ -32,21 +32,34 @@ const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// What a plugin is for, told from its exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// Speaks to backends.
     BackendAdapter,
+    /// Decides who may see and use what.
     ScopePolicy,
+    /// Takes audit records.
     AuditExporter,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Kind {
-    const ALL: [(Self, &'static str, &'static str); 3] = [
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::BackendAdapter, Self::ScopePolicy, Self::AuditExporter];
+    /// With the interface that a component exports, and the world.
+    const NAMES: [(Self, &'static str, &'static str); 3] = [
         (Self::BackendAdapter, "backend", "backend-adapter"),
         (Self::ScopePolicy, "policy", "scope-policy"),
         (Self::AuditExporter, "exporter", "audit-exporter"),
     ];
 
-    fn as_str(self) -> &'static str {
-        Self::ALL
+    /// The name of its world in `wit/`.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES
             .iter()
             .find(|(kind, ..)| *kind == self)
             .map_or("", |(.., world)| world)
@@ -115,128 +128,84 @@ pub enum Refusal {
     },
 }
 
-/// A file that was refused.
-#[derive(Debug)]
-pub struct Refused {
-    /// The file.
-    pub file: PathBuf,
-    /// Why.
-    pub reason: Refusal,
+/// A plugin that was loaded, and is not in use yet.
+pub(super) struct Fresh {
+    pub(super) name: PluginName,
+    pub(super) version: String,
+    pub(super) kind: Kind,
+    pub(super) loaded: Loaded,
 }
 
-/// One loaded plugin.
-pub enum Loaded {
-    /// A backend adapter.
-    Adapter(Arc<Adapter>),
-    /// A scope policy.
-    Policy(Arc<Policy>),
-    /// An audit exporter.
-    Exporter(Arc<Exporter>),
+/// Compiles a component, checks what it imports, and lets it introduce itself once, as a trial.
+/// `shown`: the name of the file.
+pub(super) async fn load(
+    runtime: &Arc<Runtime>,
+    file: &Path,
+    shown: &str,
+    bytes: Vec<u8>,
+) -> Result<Fresh, Refusal> {
+    let component = compile(&runtime.engine, bytes).await?;
+    link(runtime, component, file, shown).await
 }
 
-/// Everything that was loaded.
-#[derive(Default)]
-pub struct Plugins {
-    /// Adapters by name.
-    pub adapters: BTreeMap<PluginName, Arc<Adapter>>,
-    /// Policies, in the order of their files.
-    pub policies: Vec<Arc<Policy>>,
-    /// Exporters, in the order of their files.
-    pub exporters: Vec<Arc<Exporter>>,
-    /// Files that were refused.
-    pub refused: Vec<Refused>,
-    /// Which file each name came from.
-    files: BTreeMap<PluginName, String>,
-}
-
-impl Plugins {
-    /// Loads every `*.wasm` of a directory, in the order of their names.
-    ///
-    /// # Errors
-    /// Only when the directory itself cannot be read.
-    pub async fn load(runtime: &Arc<Runtime>, dir: &Path) -> std::io::Result<Self> {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(dir)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|e| e == "wasm") && path.is_file())
-            .collect();
-        files.sort();
-        let mut plugins = Self::default();
-        for file in files {
-            let shown = file
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            match plugins.add(runtime, &file, &shown).await {
-                Ok((name, kind, version)) => {
-                    info!(plugin.name = %name, plugin.version = version, file = shown, "loaded {}", kind.as_str());
-                }
-                Err(reason) => {
-                    warn!(file = shown, "plugin refused: {reason}");
-                    plugins.refused.push(Refused { file, reason });
-                }
-            }
+/// Like [`load`], of what is compiled already.
+pub(super) async fn link(
+    runtime: &Arc<Runtime>,
+    component: Component,
+    file: &Path,
+    shown: &str,
+) -> Result<Fresh, Refusal> {
+    let (kind, pre, description) = introduced(runtime, &component, shown).await?;
+    let does_not_fit = |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
+    let settings = Settings::load(file, description.settings_schema.as_deref())?;
+    let name: PluginName = description.name.parse()?;
+    let version: String = description.version.chars().take(64).collect();
+    let host = Arc::clone(runtime);
+    let loaded = match kind {
+        Kind::BackendAdapter => {
+            let pre = BackendAdapterPre::new(pre).map_err(does_not_fit)?;
+            let adapter = Adapter::new(host, name.clone(), version.clone(), settings, pre);
+            Loaded::Adapter(Arc::new(adapter))
         }
-        Ok(plugins)
-    }
-
-    async fn add(
-        &mut self,
-        runtime: &Arc<Runtime>,
-        file: &Path,
-        shown: &str,
-    ) -> Result<(PluginName, Kind, String), Refusal> {
-        let bytes = read(file)?;
-        let component = compile(&runtime.engine, bytes).await?;
-        let kind = kind_of(&runtime.engine, &component)?;
-        let linker = if kind == Kind::BackendAdapter {
-            &runtime.adapters
-        } else {
-            &runtime.others
-        };
-        let does_not_fit =
-            |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
-        let pre = linker.instantiate_pre(&component).map_err(does_not_fit)?;
-        let description = describe(runtime, kind, &pre, shown).await?;
-        let settings = Settings::load(file, description.settings_schema.as_deref())?;
-        let name: PluginName = description.name.parse()?;
-        let version: String = description.version.chars().take(64).collect();
-        if let Some(by) = self.files.get(&name) {
-            return Err(Refusal::NameTaken {
-                name,
-                by: by.clone(),
-            });
+        Kind::ScopePolicy => {
+            let pre = ScopePolicyPre::new(pre).map_err(does_not_fit)?;
+            let policy = Policy::new(host, name.clone(), version.clone(), settings, pre);
+            Loaded::Policy(Arc::new(policy.await?))
         }
-        let host = Arc::clone(runtime);
-        match kind {
-            Kind::BackendAdapter => {
-                let pre = BackendAdapterPre::new(pre).map_err(does_not_fit)?;
-                let adapter = Adapter::new(host, name.clone(), version.clone(), settings, pre);
-                self.adapters.insert(name.clone(), Arc::new(adapter));
-            }
-            Kind::ScopePolicy => {
-                let pre = ScopePolicyPre::new(pre).map_err(does_not_fit)?;
-                self.policies.push(Arc::new(
-                    Policy::new(host, name.clone(), version.clone(), settings, pre).await?,
-                ));
-            }
-            Kind::AuditExporter => {
-                let pre = AuditExporterPre::new(pre).map_err(does_not_fit)?;
-                self.exporters.push(Arc::new(Exporter::new(
-                    host,
-                    name.clone(),
-                    version.clone(),
-                    settings,
-                    pre,
-                )));
-            }
+        Kind::AuditExporter => {
+            let pre = AuditExporterPre::new(pre).map_err(does_not_fit)?;
+            let exporter = Exporter::new(host, name.clone(), version.clone(), settings, pre);
+            Loaded::Exporter(Arc::new(exporter))
         }
-        self.files.insert(name.clone(), shown.to_owned());
-        Ok((name, kind, version))
-    }
+    };
+    Ok(Fresh {
+        name,
+        version,
+        kind,
+        loaded,
+    })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Refusal> {
+/// Links a component for what it is, and lets it introduce itself.
+pub(super) async fn introduced(
+    runtime: &Arc<Runtime>,
+    component: &Component,
+    shown: &str,
+) -> Result<(Kind, InstancePre<State>, Description), Refusal> {
+    let kind = kind_of(&runtime.engine, component)?;
+    let linker = if kind == Kind::BackendAdapter {
+        &runtime.adapters
+    } else {
+        &runtime.others
+    };
+    let does_not_fit = |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
+    let pre = linker.instantiate_pre(component).map_err(does_not_fit)?;
+    let description = describe(runtime, kind, &pre, shown).await?;
+    Ok((kind, pre, description))
+}
+
+/// Reads a component whole.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, Refusal> {
     let size = std::fs::metadata(file).map_err(Refusal::Unreadable)?.len();
     if size > MAX_FILE {
         return Err(Refusal::TooLarge);
@@ -250,7 +219,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Compiles away from the async workers; the engine's cache makes the second time instant.
-async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, Refusal> {
+pub(super) async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, Refusal> {
     let engine = engine.clone();
     let compiled =
         tokio::task::spawn_blocking(move || Component::from_binary(&engine, &bytes)).await;
@@ -262,7 +231,7 @@ async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, Refusal> 
 }
 
 /// Tells kind and line from the exports, so that no manifest can contradict them.
-fn kind_of(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
+pub(super) fn kind_of(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
     let ty = component.component_type();
     let mut kinds = Vec::new();
     let mut ours = false;
@@ -280,7 +249,7 @@ fn kind_of(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
             });
         }
         kinds.extend(
-            Kind::ALL
+            Kind::NAMES
                 .iter()
                 .filter(|(_, name, _)| *name == interface)
                 .map(|(kind, ..)| *kind),

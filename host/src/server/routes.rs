@@ -128,16 +128,18 @@ fn preflight(asked: &HeaderMap) -> Reply {
 /// backend that is down does not make the gateway unready: the others are served.
 fn ready(gw: &Gateway) -> Reply {
     let mut missing = Vec::new();
-    if gw.plugins.policies.is_empty() {
+    let plugins = gw.plugins.now();
+    if plugins.policies.is_empty() {
         missing.push("no scope policy is loaded: nothing would be allowed".to_owned());
     }
-    if gw.plugins.exporters.is_empty() {
+    if plugins.exporters.is_empty() {
         missing.push("no audit exporter is loaded".to_owned());
     }
     for (id, route) in &gw.routes {
-        if let Err(adapter) = &route.adapter {
+        if !plugins.adapters.contains_key(&route.adapter) {
             missing.push(format!(
-                "backend `{id}` needs the adapter `{adapter}`, which is not loaded"
+                "backend `{id}` needs the adapter `{}`, which is not loaded",
+                route.adapter
             ));
         }
     }

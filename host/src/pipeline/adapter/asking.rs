@@ -54,14 +54,14 @@ impl Call<'_> {
         let (gw, intent) = (self.gw, &*self.intent);
         let questions = match Questions::read(&asked.requests, &intent.context) {
             Ok(questions) => questions,
-            Err(NotAsked::Wrong(what)) => return Err(bad(self.adapter, intent, what)),
+            Err(NotAsked::Wrong(what)) => return Err(bad(&self.adapter, intent, what)),
             Err(NotAsked::Undeclared(needed)) => {
                 return undeclared(gw, intent, &needed).map(Round::Ends);
             }
         };
         if asked.state.len() > state::MAX_STATE {
             let what = format!("a state of more than {} bytes", state::MAX_STATE);
-            return Err(bad(self.adapter, intent, what));
+            return Err(bad(&self.adapter, intent, what));
         }
         if intent.asker.version.is_modern() {
             return ask_modern(gw, intent, questions, asked).map(Round::Ends);

@@ -1,5 +1,7 @@
 //! Backends that keep their own tickets (`CORTEX_TICKET_BACKENDS`), asked as the caller.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -131,17 +133,15 @@ pub(super) async fn list(
     }
 }
 
-fn find<'a>(call: &Call<'a>, id: &BackendId) -> Result<(&'a Route, &'a Adapter), NotDone> {
+fn find<'a>(call: &Call<'a>, id: &BackendId) -> Result<(&'a Route, Arc<Adapter>), NotDone> {
     let gone = |why: String| {
         let text = format!("Backend {id} is not available: {why}");
         NotDone::Failed("backend_unavailable", text)
     };
     let route = call.gw.routes.get(id);
     let route = route.ok_or_else(|| gone("it is not configured".to_owned()))?;
-    match &route.adapter {
-        Ok(adapter) => Ok((route, adapter)),
-        Err(missing) => Err(gone(format!("no adapter `{missing}` is loaded"))),
-    }
+    let adapter = call.gw.adapter(route).map_err(gone)?;
+    Ok((route, adapter))
 }
 
 /// What the backend is shown of the caller.

@@ -104,10 +104,7 @@ async fn backend(call: &Call<'_>, route: &Route, healthy: bool) -> Value {
 }
 
 async fn ask(call: &Call<'_>, route: &Route) -> Result<Map<String, Value>, String> {
-    let adapter = route
-        .adapter
-        .as_ref()
-        .map_err(|missing| format!("no adapter `{missing}` is loaded"))?;
+    let adapter = call.gw.adapter(route)?;
     let caller = &call.asker.caller;
     let asking = async {
         let shown = credential::of(call.gw, caller, route).await;

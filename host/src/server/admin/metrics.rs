@@ -6,14 +6,20 @@ use serde_json::Value;
 
 use crate::catalog::{Health, Kind};
 use crate::pipeline::Gateway;
+use crate::plugin::Kind as PluginKind;
 
 /// The text. `integrity`: what an operator is shown of changed tools.
 pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
     let snapshot = gw.catalog.snapshot();
     let mut text = String::new();
     let mut family = |name: &str, help: &str, samples: Vec<(String, usize)>| {
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
         // Writing to a string cannot fail.
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         for (labels, value) in samples {
             let _ = writeln!(text, "{name}{labels} {value}");
         }
@@ -61,6 +67,34 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
                 (format!("{{backend=\"{id}\"}}"), notes)
             })
             .collect(),
+    );
+    let plugins = gw.plugins.now();
+    let running = |kind: PluginKind| {
+        let live = plugins.files().filter_map(|(_, file)| file.live.as_ref());
+        live.filter(|live| live.kind == kind).count()
+    };
+    let refused = plugins.files().filter(|(_, file)| file.refused.is_some());
+    family(
+        "cortex_plugins_running",
+        "Plugins that run.",
+        PluginKind::ALL
+            .map(|kind| (format!("{{kind=\"{kind}\"}}"), running(kind)))
+            .into(),
+    );
+    family(
+        "cortex_plugins_refused",
+        "Files of the plugin directory that, as they are now, do not run.",
+        vec![(String::new(), refused.count())],
+    );
+    family(
+        "cortex_plugin_steps_total",
+        "What has happened to plugins since the start.",
+        (gw.plugins.steps().counts())
+            .map(|(step, count)| {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                (format!("{{step=\"{step}\"}}"), count)
+            })
+            .into(),
     );
     let changed = integrity["changed"].as_array().map_or(0, Vec::len);
     family(

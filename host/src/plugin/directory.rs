@@ -1,0 +1,327 @@
+//! The plugin directory, live: what is dropped there is loaded, what is changed is swapped, what is
+//! taken away goes, and requests notice nothing of it.
+//!
+//! The directory is looked at a few times a second. That costs a few system calls, and works where
+//! file systems tell nobody of changes: on network file systems and in volumes of containers.
+
+mod scan;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::engine::Runtime;
+use super::loader::{self, Refusal};
+use super::set::{File, Live, Plugins, digest};
+use scan::{Stamp, scan, settings_digest};
+
+/// How often the directory is looked at. What has changed is taken when it looks the same twice.
+const LOOK: Duration = Duration::from_millis(200);
+/// For so many looks a file must be missing until it is gone: some programs replace a file by
+/// removing it first.
+const MISSING: u32 = 3;
+/// How often it is looked whether anybody still uses what was replaced.
+const DRAINING: Duration = Duration::from_millis(100);
+
+/// What has happened to plugins since the start.
+#[derive(Debug, Default)]
+pub struct Steps {
+    loaded: AtomicU64,
+    swapped: AtomicU64,
+    refused: AtomicU64,
+    removed: AtomicU64,
+    drained: AtomicU64,
+}
+
+impl Steps {
+    /// Each with its name.
+    pub fn counts(&self) -> [(&'static str, u64); 5] {
+        [
+            ("loaded", &self.loaded),
+            ("swapped", &self.swapped),
+            ("refused", &self.refused),
+            ("removed", &self.removed),
+            ("drained", &self.drained),
+        ]
+        .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+}
+
+fn count(step: &AtomicU64) {
+    step.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The plugin directory and what is loaded from it.
+pub struct Directory {
+    path: PathBuf,
+    runtime: Arc<Runtime>,
+    current: ArcSwap<Plugins>,
+    generation: watch::Sender<u64>,
+    steps: Arc<Steps>,
+}
+
+/// What is known of a file from looking at it.
+#[derive(Default)]
+struct Known {
+    /// At the last look.
+    seen: Option<Stamp>,
+    /// When it was taken.
+    taken: Option<Stamp>,
+    missing: u32,
+}
+
+impl Directory {
+    /// Loads every `*.wasm` of a directory, in the order of their names. A bad file is refused with
+    /// the reason, and the rest goes on.
+    ///
+    /// # Errors
+    /// Only when the directory itself cannot be read.
+    pub async fn open(runtime: &Arc<Runtime>, path: &Path) -> std::io::Result<Arc<Self>> {
+        let directory = Self {
+            path: path.to_owned(),
+            runtime: Arc::clone(runtime),
+            current: ArcSwap::default(),
+            generation: watch::Sender::new(0),
+            steps: Arc::default(),
+        };
+        for file in scan(path)?.keys() {
+            directory.take(file).await;
+        }
+        directory.say_what_is_missing();
+        Ok(Arc::new(directory))
+    }
+
+    /// What is loaded now.
+    pub fn now(&self) -> Arc<Plugins> {
+        self.current.load_full()
+    }
+
+    /// Tells of every change; the value is that of [`Plugins::generation`].
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// What has happened since the start.
+    pub fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// Watches the directory, for ever. To be called once.
+    pub async fn keep_watched(&self) {
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
+        // What was there at the start may have changed since; to take it again changes nothing.
+        for (file, _) in self.now().files() {
+            known.insert(file.to_owned(), Known::default());
+        }
+        let mut readable = true;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let path = self.path.clone();
+            let found = tokio::task::spawn_blocking(move || scan(&path)).await;
+            match found.map_err(std::io::Error::other).flatten() {
+                Ok(found) => {
+                    readable = true;
+                    self.look(&mut known, found).await;
+                }
+                Err(error) => {
+                    if std::mem::take(&mut readable) {
+                        warn!(%error, "the plugin directory `{}` cannot be read; what is loaded stays", self.path.display());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self, known: &mut BTreeMap<String, Known>, mut found: BTreeMap<String, Stamp>) {
+        let before = self.now().generation;
+        let mut gone = Vec::new();
+        for (file, of) in known.iter_mut() {
+            match found.remove(file) {
+                Some(stamp) => {
+                    of.missing = 0;
+                    let settled = of.seen.as_ref() == Some(&stamp);
+                    if settled && of.taken.as_ref() != Some(&stamp) {
+                        self.take(file).await;
+                        of.taken = Some(stamp.clone());
+                    }
+                    of.seen = Some(stamp);
+                }
+                None => {
+                    of.missing += 1;
+                    if of.missing >= MISSING {
+                        gone.push(file.clone());
+                    }
+                }
+            }
+        }
+        for file in gone {
+            known.remove(&file);
+            self.remove(&file);
+        }
+        for (file, stamp) in found {
+            let new = Known {
+                seen: Some(stamp),
+                ..Known::default()
+            };
+            known.insert(file, new);
+        }
+        let now = self.now();
+        if now.generation == before {
+            return;
+        }
+        self.say_what_is_missing();
+        // A name may be free now.
+        for (file, of) in now.files() {
+            let waits = matches!(of.refused.as_deref(), Some(Refusal::NameTaken { .. }));
+            if let Some(known) = known.get_mut(file).filter(|_| waits) {
+                known.taken = None;
+            }
+        }
+    }
+
+    /// Loads a file as it is now, unless it is what runs already.
+    async fn take(&self, file: &str) {
+        let began = Instant::now();
+        let before = self.now().file(file).cloned().unwrap_or_default();
+        match self.load(file, &before).await {
+            Ok(None) => {
+                // Somebody has put back what runs.
+                if before.refused.is_some() {
+                    info!(file, "the plugin file is again what runs");
+                    self.put(
+                        file,
+                        Some(File {
+                            refused: None,
+                            ..before
+                        }),
+                    );
+                }
+            }
+            Ok(Some(live)) => {
+                let (kind, name, version) = (live.kind, live.name.clone(), live.version.clone());
+                let took = began.elapsed().as_millis();
+                let next = File {
+                    live: Some(live),
+                    refused: None,
+                };
+                self.put(file, Some(next));
+                match before.live {
+                    None => {
+                        count(&self.steps.loaded);
+                        info!(plugin.name = %name, plugin.version = version, file, "loaded {kind} in {took} ms");
+                    }
+                    Some(old) => {
+                        count(&self.steps.swapped);
+                        info!(
+                            plugin.name = %name, plugin.version = version, file,
+                            "swapped {kind} in {took} ms; {} {} ends with its last call", old.name, old.version
+                        );
+                        self.drain(old);
+                    }
+                }
+            }
+            Err(refusal) => {
+                let known = before.refused.as_ref().map(ToString::to_string);
+                let stays = match &before.live {
+                    Some(live) => format!("; {} {} runs on", live.name, live.version),
+                    None => String::new(),
+                };
+                if known != Some(refusal.to_string()) {
+                    count(&self.steps.refused);
+                    warn!(file, "plugin refused: {refusal}{stays}");
+                    let refused = Some(Arc::new(refusal));
+                    self.put(file, Some(File { refused, ..before }));
+                }
+            }
+        }
+    }
+
+    /// Loads a file. `None`: it is what runs already.
+    async fn load(&self, file: &str, before: &File) -> Result<Option<Live>, Refusal> {
+        let path = self.path.join(file);
+        let bytes = loader::read(&path)?;
+        let digest = digest(&bytes);
+        let settings = settings_digest(&path);
+        if let Some(live) = &before.live
+            && live.digest == digest
+            && live.settings == settings
+        {
+            return Ok(None);
+        }
+        let fresh = loader::load(&self.runtime, &path, file, bytes).await?;
+        if let Some(by) = self.now().holder(&fresh.name, file) {
+            return Err(Refusal::NameTaken {
+                name: fresh.name,
+                by: by.to_owned(),
+            });
+        }
+        Ok(Some(Live {
+            name: fresh.name,
+            version: fresh.version,
+            kind: fresh.kind,
+            digest,
+            since: OffsetDateTime::now_utc(),
+            settings,
+            loaded: fresh.loaded,
+        }))
+    }
+
+    fn remove(&self, file: &str) {
+        let before = self.now().file(file).cloned();
+        self.put(file, None);
+        if let Some(old) = before.and_then(|file| file.live) {
+            count(&self.steps.removed);
+            info!(
+                plugin.name = %old.name, plugin.version = old.version, file,
+                "removed {}; it ends with its last call", old.kind
+            );
+            self.drain(old);
+        }
+    }
+
+    /// The one place where what is loaded changes.
+    fn put(&self, file: &str, now: Option<File>) {
+        let next = self.now().with(file, now);
+        let generation = next.generation;
+        self.current.store(Arc::new(next));
+        self.generation.send_replace(generation);
+    }
+
+    /// Tells when the last call of what was replaced is over.
+    fn drain(&self, old: Live) {
+        let began = Instant::now();
+        let used = old.loaded.watched();
+        let (name, version) = (old.name, old.version);
+        drop(old.loaded);
+        let steps = Arc::clone(&self.steps);
+        tokio::spawn(async move {
+            while used() {
+                tokio::time::sleep(DRAINING).await;
+            }
+            count(&steps.drained);
+            let took = began.elapsed().as_millis();
+            info!(plugin.name = %name, plugin.version = version, "drained after {took} ms: its memory is free");
+        });
+    }
+
+    fn say_what_is_missing(&self) {
+        let plugins = self.now();
+        if plugins.policies.is_empty() {
+            warn!(
+                "no scope policy is loaded: nothing is allowed; hint: put policy-scopes.wasm into CORTEX_PLUGIN_DIR"
+            );
+        }
+        if plugins.exporters.is_empty() {
+            warn!(
+                "no audit exporter is loaded: audit records go to this log; hint: put audit-stdout.wasm into CORTEX_PLUGIN_DIR"
+            );
+        }
+    }
+}

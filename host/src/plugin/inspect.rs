@@ -1,0 +1,109 @@
+//! What can be told of a component before anything depends on it: what it is, what it imports and
+//! wants, and whether this gateway would run it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::engine::Runtime;
+use super::loader::{self, Kind, Refusal};
+use super::model::Description;
+use super::set::digest;
+
+/// One interface that a component imports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Its name, with the version: `cortex:gateway/http@0.1.0`.
+    pub name: String,
+    /// What a component can do with it, for an operator.
+    pub meaning: &'static str,
+}
+
+/// What was found out.
+pub struct Inspection {
+    /// Bytes of the file.
+    pub size: usize,
+    /// SHA-256 of it, in hexadecimal digits.
+    pub digest: String,
+    /// What it is for, if that can be told.
+    pub kind: Option<Kind>,
+    /// What it imports.
+    pub imports: Vec<Import>,
+    /// How it introduces itself, if it gets that far.
+    pub description: Option<Description>,
+    /// Why this gateway would not run it. `None`: it would, with the settings beside it.
+    pub refusal: Option<Refusal>,
+}
+
+/// Inspects a file. It runs in no other way than it would be loaded, and with nothing granted.
+///
+/// # Errors
+/// [`Refusal`] when the file holds no component at all.
+pub async fn inspect(runtime: &Arc<Runtime>, file: &Path) -> Result<Inspection, Refusal> {
+    let bytes = loader::read(file)?;
+    let shown = file.file_name().unwrap_or_default().to_string_lossy();
+    let (size, digest) = (bytes.len(), digest(&bytes));
+    let component = loader::compile(&runtime.engine, bytes).await?;
+    let imports = component.component_type();
+    let imports = imports
+        .imports(&runtime.engine)
+        .map(|(name, _)| Import {
+            name: name.to_owned(),
+            meaning: meaning(name),
+        })
+        .collect();
+    let kind = loader::kind_of(&runtime.engine, &component);
+    let mut found = Inspection {
+        size,
+        digest,
+        kind: kind.as_ref().ok().copied(),
+        imports,
+        description: None,
+        refusal: None,
+    };
+    match loader::introduced(runtime, &component, &shown).await {
+        Ok((_, _, description)) => found.description = Some(description),
+        Err(refusal) => {
+            found.refusal = Some(refusal);
+            return Ok(found);
+        }
+    }
+    found.refusal = loader::link(runtime, component, file, &shown).await.err();
+    Ok(found)
+}
+
+/// What a component can do with an import.
+fn meaning(name: &str) -> &'static str {
+    let interface = name.split('@').next().unwrap_or_default();
+    match interface.strip_prefix("cortex:gateway/") {
+        Some("http") => {
+            "send requests to the backend that a call is about, and nowhere else; the gateway attaches tokens"
+        }
+        Some("memory") => "remember short texts between calls of one user and one backend",
+        Some("client") => "ask the user's client something in the middle of a call",
+        Some("progress") => "tell how far a call is",
+        Some("client-log") => "send log messages to the client of a call",
+        Some("log") => "write lines to the gateway's log",
+        Some("settings") => "read what the operator has set for it",
+        Some("types") => "nothing: names of types",
+        Some(_) => "not known to this gateway",
+        None if interface.starts_with("wasi:") => {
+            "the standard library: clocks and random numbers; no environment, no files, no sockets"
+        }
+        None => "not known to this gateway",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_explained_whatever_their_version() {
+        assert!(meaning("cortex:gateway/http@0.1.0").contains("nowhere else"));
+        assert!(meaning("cortex:gateway/http@0.9.0").contains("nowhere else"));
+        assert!(meaning("wasi:sockets/tcp@0.2.6").contains("no sockets"));
+        for unknown in ["cortex:gateway/everything@0.1.0", "other:thing/x", ""] {
+            assert_eq!(meaning(unknown), "not known to this gateway");
+        }
+    }
+}
