@@ -22,11 +22,12 @@ pub(super) fn list(gw: &Gateway) -> Value {
 }
 
 fn running(live: &Live) -> Value {
+    let since = live.since.replace_nanosecond(0).unwrap_or(live.since);
     json!({
         "name": live.name.as_str(),
         "version": live.version,
         "kind": live.kind.as_str(),
         "digest": live.digest,
-        "since": live.since.format(&Rfc3339).ok(),
+        "since": since.format(&Rfc3339).ok(),
     })
 }
