@@ -1,6 +1,7 @@
 //! The command line.
 
 mod baseline;
+mod keys;
 mod plugin;
 mod status;
 mod terminal;

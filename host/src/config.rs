@@ -35,7 +35,7 @@ pub use exchange::{ExchangeConfig, ExchangeTarget};
 pub use identity::IdentityConfig;
 pub use integrity::{IntegrityConfig, IntegrityMode};
 pub use oauth::{IntrospectionConfig, OAuthConfig};
-pub use plugins::{ExporterOutput, InstanceMode, PluginConfig};
+pub use plugins::{ExporterOutput, InstanceMode, PluginConfig, PluginTrust};
 pub use stdio::StdioConfig;
 pub use streams::StreamConfig;
 pub use technical::{MachineConfig, TechnicalConfig};

@@ -6,6 +6,7 @@
 //! hold a token.
 
 mod adapter;
+mod breaker;
 mod client;
 mod directory;
 mod egress;
@@ -20,11 +21,14 @@ mod instance;
 mod limits;
 mod loader;
 mod memory;
+mod meter;
 mod patience;
 mod policy;
+mod profile;
 mod set;
 mod settings;
 mod stdio;
+mod trust;
 mod v0_1;
 mod warm;
 
@@ -37,6 +41,8 @@ pub use fault::{Cause, Fault};
 pub use inspect::{Import, Inspection, inspect};
 pub use instance::{MessageSink, Notices, ProgressSink};
 pub use loader::{Kind, Refusal};
+pub use meter::Reading;
 pub use policy::{Decision, Item, Policy};
-pub use set::{File, Live, Loaded, Plugins};
+pub use set::{File, Live, Loaded, Plugins, digest};
+pub use trust::{check, sign, signature_file};
 pub use v0_1::model;

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Asking;
+use super::keys::{Keygen, read, shown};
 use super::terminal::plain;
 use crate::integrity;
 use crate::operator::{self, Definitions};
@@ -29,13 +29,6 @@ pub(super) enum Command {
     Approve(Approve),
     /// Write what the running gateway has approved to a file.
     Export(Export),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Keygen {
-    /// Where the private key goes; it must not be there yet. The public key is written beside it,
-    /// with the ending `.pub`.
-    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -78,7 +71,7 @@ pub(super) struct Export {
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Keygen(keygen) => make_keys(&keygen.file),
+        Command::Keygen(keygen) => keygen.run(),
         Command::Sign(sign) => {
             let key = PrivateKey::parse(&read(&sign.key)?).with_context(|| shown(&sign.key))?;
             let document: Value =
@@ -131,37 +124,6 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
 
 fn ask(asking: &Asking, asked: Definitions) -> anyhow::Result<Value> {
     asking.answer(operator::Command::Definitions(asked))
-}
-
-fn make_keys(file: &Path) -> anyhow::Result<()> {
-    let (key, text) = PrivateKey::generate()?;
-    let mut private = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .with_context(|| format!("cannot make {}", shown(file)))?;
-    private.write_all(text.as_bytes())?;
-    private.sync_all()?;
-    let mut public = file.as_os_str().to_owned();
-    public.push(".pub");
-    let public = PathBuf::from(public);
-    std::fs::write(&public, key.public().to_pem())
-        .with_context(|| format!("cannot write {}", shown(&public)))?;
-    println!(
-        "private key: {}\npublic key:  {}",
-        shown(file),
-        shown(&public)
-    );
-    Ok(())
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", shown(file)))
-}
-
-fn shown(file: &Path) -> String {
-    format!("`{}`", file.display())
 }
 
 /// The change of each tool, member by member.

@@ -1,24 +1,36 @@
 //! `cortex-gateway plugin`: its arguments, and its answers in words.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Asking;
+use super::keys::{self, Keygen};
 use super::terminal::{plain, plain_json, shown};
-use crate::config::PluginConfig;
+use crate::config::{PluginConfig, PluginTrust};
 use crate::operator;
 use crate::outbound::Client;
-use crate::plugin::{Inspection, Runtime, inspect};
+use crate::plugin::{self, Inspection, Runtime, inspect};
+use crate::types::signing::{PrivateKey, PublicKey};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Tell what a running gateway has loaded of its plugin directory, and what it refused and why.
     List(Asking),
+    /// Tell what the plugins of a running gateway have used since its start, the busiest first.
+    Top(Asking),
     /// Tell what a component is, what it can do here and what it wants, before it is dropped anywhere.
     Inspect(Inspect),
+    /// Make a pair of Ed25519 keys to sign and verify components.
+    Keygen(Keygen),
+    /// Sign a component: the signature is written beside it, with the ending `.sig`.
+    Sign(Signing),
+    /// Tell whether the signature beside a component holds.
+    Verify(Signing),
     /// Tell whether this gateway would run a component with the settings beside it: the first thing
     /// that does not fit, and what to do. Ends with an error if there is one.
     Check(Check),
@@ -34,6 +46,15 @@ pub(super) struct Inspect {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Signing {
+    /// The component.
+    file: PathBuf,
+    /// The key, of `keygen`: the private one to sign, the public one to verify.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Check {
     /// The component.
     file: PathBuf,
@@ -42,6 +63,7 @@ pub(super) struct Check {
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::List(asking) => asking.ask(operator::Command::Plugins, list),
+        Command::Top(asking) => asking.ask(operator::Command::Plugins, top),
         Command::Inspect(Inspect { file, json }) => {
             let found = inspected(&file)?;
             if json {
@@ -52,6 +74,9 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::Keygen(keygen) => keygen.run(),
+        Command::Sign(signing) => sign(&signing),
+        Command::Verify(signing) => verify(&signing),
         Command::Check(Check { file }) => match inspected(&file)?.refusal {
             Some(refusal) => Err(anyhow::anyhow!("{}: {refusal}", file.display())),
             None => {
@@ -60,6 +85,34 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             }
         },
     }
+}
+
+fn sign(Signing { file, key }: &Signing) -> anyhow::Result<()> {
+    let key = PrivateKey::parse(&keys::read(key)?).with_context(|| keys::shown(key))?;
+    let digest = plugin::digest(&component(file)?);
+    let beside = plugin::signature_file(file);
+    let signature = plugin::sign(&key, &digest);
+    std::fs::write(&beside, format!("{signature}\n"))
+        .with_context(|| format!("cannot write {}", keys::shown(&beside)))?;
+    println!("signed: {}, sha256 {digest}", keys::shown(&beside));
+    Ok(())
+}
+
+fn verify(Signing { file, key }: &Signing) -> anyhow::Result<()> {
+    let key = PublicKey::parse(&keys::read(key)?).with_context(|| keys::shown(key))?;
+    let digest = plugin::digest(&component(file)?);
+    let signature = keys::read(&plugin::signature_file(file))?;
+    let trust = PluginTrust {
+        keys: vec![key],
+        digests: BTreeSet::new(),
+    };
+    plugin::check(Some(&trust), &digest, Some(&signature))?;
+    println!("the signature holds: sha256 {digest}");
+    Ok(())
+}
+
+fn component(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", keys::shown(file)))
 }
 
 fn inspected(file: &Path) -> anyhow::Result<Inspection> {
@@ -99,9 +152,43 @@ fn list(answer: &Value) -> String {
                 digest.get(..12).unwrap_or(&digest),
             )
         };
+        if running["resting"] == true {
+            text.push_str("  left alone for a while: it did nothing but fail; the log says what\n");
+        }
         if plugin["refused"].is_string() {
             let _ = writeln!(text, "  refused: {}", shown(&plugin["refused"]));
         }
+    }
+    text
+}
+
+/// One line for each plugin that runs.
+fn top(answer: &Value) -> String {
+    let plugins = answer["plugins"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut running: Vec<&Value> = plugins.iter().map(|plugin| &plugin["running"]).collect();
+    running.retain(|plugin| plugin.is_object());
+    let busy = |plugin: &Value| plugin["used"]["busySeconds"].as_f64().unwrap_or_default();
+    running.sort_by(|a, b| busy(b).total_cmp(&busy(a)));
+    let mut text = format!(
+        "{:<24} {:>10} {:>8} {:>10} {:>12} {:>10} {:>12}\n",
+        "plugin", "calls", "failed", "busy s", "µs per call", "exchanges", "KiB received"
+    );
+    for plugin in running {
+        let used = &plugin["used"];
+        let count = |name: &str| used[name].as_u64().unwrap_or_default();
+        let failed = used["failed"].as_object().into_iter().flatten();
+        let failed: u64 = failed.filter_map(|(_, count)| count.as_u64()).sum();
+        let each = busy(plugin) * 1e6 / (count("calls").max(1) as f64);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<24} {:>10} {failed:>8} {:>10.3} {each:>12.0} {:>10} {:>12}",
+            shown(&plugin["name"]),
+            count("calls"),
+            busy(plugin),
+            count("exchanges"),
+            count("receivedBytes").div_ceil(1024),
+        );
     }
     text
 }

@@ -1,9 +1,11 @@
 //! Where components are found and what one call of one may use.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::variable;
 use super::vars::{Problems, Vars};
+use crate::types::signing::PublicKey;
 
 /// How long an adapter's instance lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +25,22 @@ pub enum ExporterOutput {
     Stderr,
 }
 
+/// Which components may run.
+#[derive(Clone, Debug)]
+pub struct PluginTrust {
+    /// Whose signatures count.
+    pub keys: Vec<PublicKey>,
+    /// SHA-256 of components that need none, in hexadecimal digits.
+    pub digests: BTreeSet<String>,
+}
+
 /// Plugin directory, limits and instances.
 #[derive(Clone, Debug)]
 pub struct PluginConfig {
     /// The drop directory.
     pub dir: PathBuf,
+    /// Which components may run; all of them unless something is set.
+    pub trust: Option<PluginTrust>,
     /// How long adapter instances live.
     pub instances: InstanceMode,
     /// Largest linear memory of one instance, in bytes.
@@ -73,6 +86,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
     }
     PluginConfig {
         dir: vars.path("CORTEX_PLUGIN_DIR", "./plugins.d"),
+        trust: trust(vars),
         instances: vars.choice(
             "CORTEX_PLUGIN_INSTANCES",
             &[
@@ -94,4 +108,40 @@ pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
         warm_idle_seconds: vars.number("CORTEX_PLUGIN_WARM_IDLE_SECONDS", 60, 1..=86_400),
         exporter_output: ExporterOutput::Stdout,
     }
+}
+
+/// The end of a key in PEM.
+const END: &str = "-----END PUBLIC KEY-----";
+
+fn trust(vars: &mut Vars<'_>) -> Option<PluginTrust> {
+    const KEYS: &str = "CORTEX_PLUGIN_TRUSTED_KEYS";
+    const DIGESTS: &str = "CORTEX_PLUGIN_TRUSTED_DIGESTS";
+    let (keys, digests) = (vars.text(KEYS), vars.list(DIGESTS));
+    if keys.is_none() && digests.is_empty() {
+        return None;
+    }
+    let mut trust = PluginTrust {
+        keys: Vec::new(),
+        digests: BTreeSet::new(),
+    };
+    // One after the other, as in a file of several.
+    for text in keys.as_deref().unwrap_or_default().split_inclusive(END) {
+        if text.replace("\\n", " ").trim().is_empty() {
+            continue;
+        }
+        match PublicKey::parse(text) {
+            Ok(key) => trust.keys.push(key),
+            Err(why) => vars.wrong(KEYS, None, &why.to_string()),
+        }
+    }
+    for digest in digests {
+        let digest = digest.to_ascii_lowercase();
+        if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            trust.digests.insert(digest);
+        } else {
+            let expected = "expected SHA-256 digests of 64 hexadecimal digits, separated by commas";
+            vars.wrong(DIGESTS, Some(&digest), expected);
+        }
+    }
+    Some(trust)
 }

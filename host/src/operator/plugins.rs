@@ -1,10 +1,11 @@
-//! `cortex-gateway plugin list`: what runs of each file of the plugin directory, and what does not.
+//! `cortex-gateway plugin list` and `top`: what runs of each file of the plugin directory, what it uses, and
+//! what does not run.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::pipeline::Gateway;
-use crate::plugin::Live;
+use crate::plugin::{Live, Reading};
 
 pub(super) fn list(gw: &Gateway) -> Value {
     let plugins = gw.plugins.now();
@@ -28,6 +29,22 @@ fn running(live: &Live) -> Value {
         "version": live.version,
         "kind": live.kind.as_str(),
         "digest": live.digest,
+        "resting": live.rests(),
+        "used": used(&live.used()),
         "since": since.format(&Rfc3339).ok(),
+    })
+}
+
+fn used(reading: &Reading) -> Value {
+    let failed = reading.faults.iter().filter(|(_, count)| *count > 0);
+    let failed: Map<String, Value> = failed
+        .map(|(reason, count)| ((*reason).to_owned(), (*count).into()))
+        .collect();
+    json!({
+        "calls": reading.calls,
+        "failed": failed,
+        "busySeconds": reading.busy.as_secs_f64(),
+        "exchanges": reading.exchanges,
+        "receivedBytes": reading.received,
     })
 }

@@ -9,13 +9,13 @@ use url::Origin;
 use super::egress::Egress;
 use super::engine::Runtime;
 use super::fault::{Cause, Fault};
-use super::instance::{Guest, Notices, State, cause_of};
+use super::instance::{Guest, Notices, State};
 use super::memory::Whose;
 use super::model::{
     CallError, Catalog, Completion, CompletionResult, Content, Principal as WirePrincipal,
     PromptCall, PromptOutcome, ResourceOutcome, ResourceRead, ToolCall, ToolOutcome,
 };
-use super::settings::Settings;
+use super::profile::Profile;
 use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
 use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
 use super::warm::Warm;
@@ -85,7 +85,7 @@ pub struct Adapter {
     pub name: PluginName,
     /// Its own version.
     pub version: String,
-    settings: Settings,
+    profile: Arc<Profile>,
     pre: BackendAdapterPre<State>,
     runtime: Arc<Runtime>,
     warm: Warm<Guest<BackendAdapter>>,
@@ -124,14 +124,15 @@ macro_rules! as_caller {
         let OnBehalf { backend, caller, shown, request } = $user;
         let (mut guest, key) = $self.guest_for(backend, caller, $name).await?;
         let whose = $self.whose(backend, Some(caller), shown);
-        guest.begin(Some(request), Some($self.egress(backend, shown, None)), Some(whose));
+        let egress = $self.egress(backend, shown, None);
+        guest.begin(Some(request), Some(egress), Some(whose), Some(caller));
         guest.store.data_mut().notices = $notices;
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
         let exports = guest.exports.cortex_gateway_backend();
-        let patience = guest.patience();
+        let (patience, meter) = (guest.patience(), guest.meter());
         let running = exports.$export(&mut guest.store, &target, &principal, $($argument)?);
-        let result = patience.wait(wall, running).await;
+        let result = patience.wait(wall, meter.time(running)).await;
         let result = guest.end($name, wall, result)?;
         $self.keep(key, guest);
         Ok::<_, Fault>(result)
@@ -141,9 +142,8 @@ macro_rules! as_caller {
 impl Adapter {
     pub(super) fn new(
         runtime: Arc<Runtime>,
-        name: PluginName,
+        profile: Arc<Profile>,
         version: String,
-        settings: Settings,
         pre: BackendAdapterPre<State>,
     ) -> Self {
         let warm = Warm::new(
@@ -151,13 +151,18 @@ impl Adapter {
             Duration::from_secs(runtime.config.warm_idle_seconds),
         );
         Self {
-            name,
+            name: profile.name.clone(),
             version,
-            settings,
+            profile,
             pre,
             runtime,
             warm,
         }
+    }
+
+    /// The part that is the same for all kinds.
+    pub(super) fn profile(&self) -> &Arc<Profile> {
+        &self.profile
     }
 
     /// Asks a backend what it offers, as nobody: with the technical token, or the account that the
@@ -171,16 +176,17 @@ impl Adapter {
         technical: Option<&Secret>,
         shown: &Shown,
     ) -> Result<Result<Catalog, CallError>, Fault> {
+        self.profile.admit("discover")?;
         let mut guest = self.fresh("discover").await?;
         let mut egress = self.egress(backend, shown, technical);
         egress.exchanges_left = egress.exchanges_left.saturating_mul(DISCOVERY);
         let whose = self.whose(backend, None, shown);
-        guest.begin(None, Some(egress), Some(whose));
+        guest.begin(None, Some(egress), Some(whose), None);
         let wall = self.wall(backend).saturating_mul(DISCOVERY);
         let exports = guest.exports.cortex_gateway_backend();
-        let target = backend.target.load_full();
-        let result =
-            tokio::time::timeout(wall, exports.call_discover(&mut guest.store, &target)).await;
+        let (target, meter) = (backend.target.load_full(), guest.meter());
+        let running = exports.call_discover(&mut guest.store, &target);
+        let result = tokio::time::timeout(wall, meter.time(running)).await;
         let found = guest.end("discover", wall, result)?;
         if let Ok(catalog) = &found
             && catalog.learned != target.learned
@@ -330,6 +336,7 @@ impl Adapter {
         caller: &Principal,
         function: &'static str,
     ) -> Result<(Guest<BackendAdapter>, Option<WarmKey>), Fault> {
+        self.profile.admit(function)?;
         if self.runtime.config.instances == InstanceMode::Call {
             return Ok((self.fresh(function).await?, None));
         }
@@ -351,26 +358,9 @@ impl Adapter {
     }
 
     async fn fresh(&self, function: &'static str) -> Result<Guest<BackendAdapter>, Fault> {
-        let fault = |cause| Fault {
-            plugin: self.name.clone(),
-            function,
-            cause,
-        };
-        let slot = self.runtime.slot(SLOT_WAIT).await;
-        let slot = slot.ok_or_else(|| fault(Cause::NoRoom(super::fault::millis(SLOT_WAIT))))?;
-        let mut store = self
-            .runtime
-            .store(self.name.clone(), self.settings.clone(), false);
-        match self.pre.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Guest::new(
-                store,
-                exports,
-                self.name.clone(),
-                Arc::clone(&self.runtime.limits),
-                slot,
-            )),
-            Err(error) => Err(fault(cause_of(&error, store.data(), &self.runtime.limits))),
-        }
+        let (mut store, slot) = self.profile.room(function, SLOT_WAIT).await?;
+        let exports = self.pre.instantiate_async(&mut store).await;
+        self.profile.born(function, store, slot, exports)
     }
 
     fn whose(&self, backend: &Backend, caller: Option<&Principal>, shown: &Shown) -> Whose {
@@ -397,18 +387,19 @@ impl Adapter {
             },
             technical: technical.cloned(),
             anonymous: matches!(shown, Shown::Never),
-            exchanges_left: self.runtime.limits.max_exchanges,
-            max_body: self.runtime.limits.max_result_bytes,
+            meter: Arc::clone(&self.profile.meter),
+            exchanges_left: self.profile.limits.max_exchanges,
+            max_body: self.profile.limits.max_result_bytes,
         }
     }
 
     /// Longest whole call: two full exchanges, computing, and a little.
     fn wall(&self, backend: &Backend) -> Duration {
-        backend.timeout * 2 + Duration::from_millis(self.runtime.limits.compute_ms) + GRACE
+        backend.timeout * 2 + Duration::from_millis(self.profile.limits.compute_ms) + GRACE
     }
 
     fn check_size(&self, function: &'static str, size: usize) -> Result<(), Fault> {
-        let max = self.runtime.limits.max_result_bytes;
+        let max = self.profile.limits.max_result_bytes;
         if size <= max {
             return Ok(());
         }

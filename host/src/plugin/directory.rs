@@ -4,7 +4,7 @@
 //! The directory is looked at a few times a second. That costs a few system calls, and works where
 //! file systems tell nobody of changes: on network file systems and in volumes of containers.
 
-mod scan;
+pub(super) mod scan;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use tracing::{info, warn};
 use super::engine::Runtime;
 use super::loader::{self, Refusal};
 use super::set::{File, Live, Plugins, digest};
-use scan::{Stamp, scan, settings_digest};
+use super::trust;
+use scan::{Stamp, scan, settings_digest, signature};
 
 /// How often the directory is looked at. What has changed is taken when it looks the same twice.
 const LOOK: Duration = Duration::from_millis(200);
@@ -255,6 +256,12 @@ impl Directory {
         {
             return Ok(None);
         }
+        let signature = signature(&path);
+        trust::check(
+            self.runtime.config.trust.as_ref(),
+            &digest,
+            signature.as_deref(),
+        )?;
         let fresh = loader::load(&self.runtime, &path, file, bytes).await?;
         if let Some(by) = self.now().holder(&fresh.name, file) {
             return Err(Refusal::NameTaken {

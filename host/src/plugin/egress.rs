@@ -3,6 +3,7 @@
 //! A component names a credential; the token is added here, after the component has let go of
 //! the request, and only towards the origin of the backend that the call is about.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -11,6 +12,7 @@ use wasmtime::component::Resource;
 
 use super::incoming::Incoming;
 use super::instance::State;
+use super::meter::Meter;
 use super::v0_1::adapter::cortex::gateway::http::{
     Credential, Header, Host, HttpError, Request, Response,
 };
@@ -57,6 +59,8 @@ pub(super) struct Egress {
     pub(super) technical: Option<Secret>,
     /// The backend is shown no tokens: where one is wanted, the request goes without.
     pub(super) anonymous: bool,
+    /// Counts requests and what comes back.
+    pub(super) meter: Arc<Meter>,
     /// Exchanges that are left.
     pub(super) exchanges_left: u32,
     /// Largest response body.
@@ -98,6 +102,7 @@ impl Egress {
             .send(request, timeout, self.max_body)
             .await
             .map_err(error)?;
+        self.meter.received(answer.body.len());
         let is_json = json::check(&answer.body).is_ok();
         Ok(Response {
             status: answer.status.as_u16(),
@@ -120,6 +125,7 @@ impl Egress {
         self.exchanges_left = self.exchanges_left.checked_sub(1).ok_or_else(|| {
             HttpError::LimitExceeded("no more http exchanges in this call".to_owned())
         })?;
+        self.meter.exchanged();
         Ok((request, timeout))
     }
 

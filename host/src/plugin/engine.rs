@@ -15,6 +15,7 @@ use wasmtime::{
 use super::instance::{self, State};
 use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
 use super::memory::Memories;
+use super::meter::Meters;
 use super::settings::Settings;
 use super::v0_1;
 use crate::config::PluginConfig;
@@ -52,12 +53,15 @@ pub enum EngineError {
 /// The engine and what goes with it. One per process.
 pub struct Runtime {
     pub(super) engine: Engine,
+    /// Those of a plugin for which no others are set.
     pub(super) limits: Arc<Limits>,
     pub(super) client: Client,
     pub(super) adapters: Linker<State>,
     /// For policies and exporters, which import nothing but `log` and WASI.
     pub(super) others: Linker<State>,
     pub(super) config: PluginConfig,
+    /// What plugins use.
+    pub(super) meters: Meters,
     slots: Arc<Semaphore>,
     memories: Arc<Memories>,
 }
@@ -88,6 +92,7 @@ impl Runtime {
             client,
             adapters,
             others,
+            meters: Meters::default(),
             memories: Arc::new(Memories::new()),
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
             config: config.clone(),
@@ -107,11 +112,12 @@ impl Runtime {
         &self,
         plugin: PluginName,
         settings: Settings,
+        limits: &Limits,
         is_exporter: bool,
     ) -> Store<State> {
         let output = is_exporter.then_some(self.config.exporter_output);
         let memories = Arc::clone(&self.memories);
-        let state = State::new(plugin, settings, memories, &self.limits, output);
+        let state = State::new(plugin, settings, memories, limits, output);
         let mut store = Store::new(&self.engine, state);
         instance::arm(&mut store);
         store

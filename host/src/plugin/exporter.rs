@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Runtime;
-use super::fault::{Cause, Fault, millis};
-use super::instance::{Guest, State, cause_of};
-use super::settings::Settings;
+use super::fault::{Cause, Fault};
+use super::instance::{Guest, State};
+use super::profile::Profile;
 use super::v0_1::exporter::exports::cortex::gateway::exporter::ExportError;
 use super::v0_1::exporter::{AuditExporter, AuditExporterPre};
 use crate::types::PluginName;
@@ -22,26 +21,27 @@ pub struct Exporter {
     pub name: PluginName,
     /// Its own version.
     pub version: String,
-    settings: Settings,
+    profile: Arc<Profile>,
     pre: AuditExporterPre<State>,
-    runtime: Arc<Runtime>,
 }
 
 impl Exporter {
     pub(super) fn new(
-        runtime: Arc<Runtime>,
-        name: PluginName,
+        profile: Arc<Profile>,
         version: String,
-        settings: Settings,
         pre: AuditExporterPre<State>,
     ) -> Self {
         Self {
-            name,
+            name: profile.name.clone(),
             version,
-            settings,
+            profile,
             pre,
-            runtime,
         }
+    }
+
+    /// The part that is the same for all kinds.
+    pub(super) fn profile(&self) -> &Arc<Profile> {
+        &self.profile
     }
 
     /// Offers a batch; returns how many records from its start were taken.
@@ -50,30 +50,16 @@ impl Exporter {
     /// [`Fault`] when the plugin failed or said that it cannot take them now.
     pub async fn export(&self, records: &[AuditRecord]) -> Result<usize, Fault> {
         const FUNCTION: &str = "export-batch";
-        let fault = |cause| Fault {
-            plugin: self.name.clone(),
-            function: FUNCTION,
-            cause,
-        };
-        let slot = self
-            .runtime
-            .slot(WALL)
-            .await
-            .ok_or_else(|| fault(Cause::NoRoom(millis(WALL))))?;
-        let mut store = self
-            .runtime
-            .store(self.name.clone(), self.settings.clone(), true);
-        let exports = match self.pre.instantiate_async(&mut store).await {
-            Ok(exports) => exports,
-            Err(error) => return Err(fault(cause_of(&error, store.data(), &self.runtime.limits))),
-        };
-        let limits = Arc::clone(&self.runtime.limits);
-        let mut guest: Guest<AuditExporter> =
-            Guest::new(store, exports, self.name.clone(), limits, slot);
-        guest.begin(None, None, None);
+        let fault = |cause| self.profile.fault(FUNCTION, cause);
+        self.profile.admit(FUNCTION)?;
+        let (mut store, slot) = self.profile.room(FUNCTION, WALL).await?;
+        let exports = self.pre.instantiate_async(&mut store).await;
+        let mut guest: Guest<AuditExporter> = self.profile.born(FUNCTION, store, slot, exports)?;
+        guest.begin(None, None, None, None);
+        let meter = guest.meter();
         let exports = guest.exports.cortex_gateway_exporter();
-        let result =
-            tokio::time::timeout(WALL, exports.call_export_batch(&mut guest.store, records)).await;
+        let running = meter.time(exports.call_export_batch(&mut guest.store, records));
+        let result = tokio::time::timeout(WALL, running).await;
         match guest.end(FUNCTION, WALL, result)? {
             Ok(taken) if taken as usize <= records.len() => Ok(taken as usize),
             Ok(taken) => Err(fault(Cause::BadAnswer(format!(

@@ -43,7 +43,20 @@ pub enum Cause {
     /// No instance was free in time.
     #[error("found no free instance within {0} ms")]
     NoRoom(u64),
+    /// It failed too often, and is left alone for so many seconds.
+    #[error("failed too often and is left alone for {0} s")]
+    Resting(u64),
 }
+
+/// Every [`Cause::code`].
+pub(super) const CODES: [&str; 6] = [
+    "plugin_time",
+    "plugin_memory",
+    "plugin_trap",
+    "plugin_bad_answer",
+    "plugin_no_room",
+    "plugin_resting",
+];
 
 impl Cause {
     /// One stable word for audit, metrics and `error.data`.
@@ -54,6 +67,7 @@ impl Cause {
             Self::Stack | Self::Trap(_) => "plugin_trap",
             Self::BadAnswer(_) => "plugin_bad_answer",
             Self::NoRoom(_) => "plugin_no_room",
+            Self::Resting(_) => "plugin_resting",
         }
     }
 
@@ -61,7 +75,7 @@ impl Cause {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Compute(_) => {
-                "report it to the plugin's author, or raise CORTEX_PLUGIN_COMPUTE_MS if the work is honest"
+                "report it to the plugin's author, or raise `compute-ms` below `[limits]` in its .toml if the work is honest"
             }
             Self::Wall(_) => {
                 "see whether the plugin waits for something that is slow; its backend's _TIMEOUT_MS bounds each exchange"
@@ -71,6 +85,9 @@ impl Cause {
             }
             Self::Stack | Self::Trap(_) | Self::BadAnswer(_) => {
                 "report it to the plugin's author with this line; remove the plugin's file if it goes on"
+            }
+            Self::Resting(_) => {
+                "the lines before this one say what failed; one call tries again after that time"
             }
             Self::NoRoom(_) => {
                 "calls come faster than they end: raise CORTEX_PLUGIN_MAX_INSTANCES or look for a slow backend"

@@ -4,6 +4,7 @@
 //! client has gone, closes the connections.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use wasmtime::component::Resource;
 
 use super::egress::Egress;
 use super::instance::State;
+use super::meter::Meter;
 use super::v0_1::adapter::cortex::gateway::http::{Header, HostIncoming, HttpError, Request};
 
 /// Largest piece that a component is handed at once.
@@ -34,6 +36,7 @@ pub(super) struct Open {
     ended: Option<Result<(), HttpError>>,
     /// Bytes that may still come.
     left: usize,
+    meter: Arc<Meter>,
 }
 
 /// The open responses of one call. Numbers are never used again, so that a handle kept from an
@@ -78,6 +81,7 @@ impl Egress {
             waiting: Bytes::new(),
             ended: None,
             left: self.max_body,
+            meter: Arc::clone(&self.meter),
         })
     }
 }
@@ -167,6 +171,7 @@ impl Open {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
+            self.meter.received(data.len());
             match self.left.checked_sub(data.len()) {
                 Some(left) => (self.left, self.waiting) = (left, data),
                 None => self.ended = Some(Err(HttpError::ResponseTooLarge(max_body as u64))),

@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::directory::scan;
 use super::engine::Runtime;
 use super::loader::{self, Kind, Refusal};
 use super::model::Description;
 use super::set::digest;
+use super::trust;
 
 /// One interface that a component imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,12 @@ pub async fn inspect(runtime: &Arc<Runtime>, file: &Path) -> Result<Inspection, 
         description: None,
         refusal: None,
     };
+    let signature = scan::signature(file);
+    let trust = runtime.config.trust.as_ref();
+    if let Err(refusal) = trust::check(trust, &found.digest, signature.as_deref()) {
+        found.refusal = Some(refusal);
+        return Ok(found);
+    }
     match loader::introduced(runtime, &component, &shown).await {
         Ok((_, _, description)) => found.description = Some(description),
         Err(refusal) => {

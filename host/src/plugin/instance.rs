@@ -1,6 +1,8 @@
 //! One instance of a component: its state, its limits, and what a failed call means.
 
-use std::sync::Arc;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,12 +19,14 @@ use super::guest_log::LogSink;
 use super::incoming::OpenResponses;
 use super::limits::{Limits, Memory};
 use super::memory::{Held, Memories, Whose};
+use super::meter::Meter;
 use super::patience::Patience;
+use super::profile::Profile;
 use super::settings::Settings;
 use super::stdio::{Destination, Lines};
 use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, settings, types};
 use crate::config::ExporterOutput;
-use crate::types::{PluginName, RequestId};
+use crate::types::{PluginName, Principal, RequestId};
 
 /// Takes progress, total and message while a call runs.
 pub type ProgressSink = Box<dyn FnMut(f64, Option<f64>, Option<String>) + Send>;
@@ -169,8 +173,9 @@ pub(super) struct Guest<B> {
     pub(super) store: Store<State>,
     /// Its exports.
     pub(super) exports: B,
-    plugin: PluginName,
-    limits: Arc<Limits>,
+    profile: Arc<Profile>,
+    /// For whom the call in flight is made.
+    caller: u64,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -178,15 +183,14 @@ impl<B> Guest<B> {
     pub(super) fn new(
         store: Store<State>,
         exports: B,
-        plugin: PluginName,
-        limits: Arc<Limits>,
+        profile: Arc<Profile>,
         slot: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             store,
             exports,
-            plugin,
-            limits,
+            profile,
+            caller: 0,
             _slot: slot,
         }
     }
@@ -197,8 +201,11 @@ impl<B> Guest<B> {
         request: Option<RequestId>,
         egress: Option<Egress>,
         whose: Option<Whose>,
+        caller: Option<&Principal>,
     ) {
-        let ticks = self.limits.compute_ticks();
+        let ticks = self.profile.limits.compute_ticks();
+        self.caller = caller.map_or(0, number);
+        self.profile.meter.called();
         let state = self.store.data_mut();
         state.asked = 0;
         state.held.begin(whose);
@@ -209,6 +216,11 @@ impl<B> Guest<B> {
         state.patience = Arc::new(Patience::new());
         state.log.begin(request);
         self.store.set_epoch_deadline(1);
+    }
+
+    /// Counts what it uses.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.profile.meter)
     }
 
     /// How long the call that was begun is waited for.
@@ -234,17 +246,23 @@ impl<B> Guest<B> {
                 if let Some(farewell) = state.farewell.take() {
                     farewell.never_mind();
                 }
+                self.profile.worked();
                 return Ok(value);
             }
-            Ok(Err(error)) => cause_of(&error, state, &self.limits),
+            Ok(Err(error)) => cause_of(&error, state, &self.profile.limits),
             Err(Elapsed { .. }) => Cause::Wall(millis(wall)),
         };
-        Err(Fault {
-            plugin: self.plugin.clone(),
-            function,
-            cause,
-        })
+        Err(self.profile.failed(function, cause, self.caller))
     }
+}
+
+/// A number for a caller: the same while this process runs, and of no meaning to anybody else.
+fn number(caller: &Principal) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    let key = KEY.get_or_init(RandomState::new);
+    // Not that of nobody.
+    key.hash_one((caller.issuer.to_string(), caller.subject.to_string()))
+        .max(1)
 }
 
 /// Bounds the store and starts its clock. Goes with [`State::new`].

@@ -12,7 +12,7 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
 /// What one call of one plugin may use.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) memory_bytes: usize,
     pub(super) compute_ms: u64,
@@ -24,6 +24,69 @@ impl Limits {
     /// Computing time in epoch ticks, at least one.
     pub(super) fn compute_ticks(&self) -> u64 {
         (self.compute_ms / millis(TICK)).max(1) + 1
+    }
+}
+
+/// One limit that can be set for a single plugin, below `[limits]` of its file.
+pub(super) struct Settable {
+    /// Its key.
+    pub(super) key: &'static str,
+    range: (u64, u64),
+    set: fn(&mut Limits, u64),
+}
+
+/// All of them. The ranges are those of the variables that set them for all plugins.
+pub(super) const SETTABLE: [Settable; 4] = [
+    Settable {
+        key: "memory-mib",
+        range: (2, 1024),
+        set: |limits, mib| limits.memory_bytes = whole(mib).saturating_mul(1024 * 1024),
+    },
+    Settable {
+        key: "compute-ms",
+        range: (10, 60_000),
+        set: |limits, ms| limits.compute_ms = ms,
+    },
+    Settable {
+        key: "exchanges",
+        range: (1, 10_000),
+        set: |limits, count| limits.max_exchanges = u32::try_from(count).unwrap_or(u32::MAX),
+    },
+    Settable {
+        key: "result-bytes",
+        range: (1024, 256 * 1024 * 1024),
+        set: |limits, bytes| limits.max_result_bytes = whole(bytes),
+    },
+];
+
+fn whole(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+impl Limits {
+    /// These limits with one set anew. The error says what is expected of it.
+    pub(super) fn with(&self, key: &str, value: Option<u64>) -> Result<Self, String> {
+        let Some(settable) = SETTABLE.iter().find(|settable| settable.key == key) else {
+            let keys: Vec<&str> = SETTABLE.iter().map(|settable| settable.key).collect();
+            return Err(format!("means nothing; there are {}", keys.join(", ")));
+        };
+        let (least, most) = settable.range;
+        // Memory is set aside for all plugins alike.
+        let most = match key {
+            "memory-mib" => most.min(self.memory_bytes as u64 / (1024 * 1024)),
+            _ => most,
+        };
+        match value {
+            Some(value) if (least..=most).contains(&value) => {
+                let mut limits = self.clone();
+                (settable.set)(&mut limits, value);
+                Ok(limits)
+            }
+            _ if key == "memory-mib" => Err(format!(
+                "must be a whole number from {least} to {most}, which is CORTEX_PLUGIN_MEMORY_MIB"
+            )),
+            _ => Err(format!("must be a whole number from {least} to {most}")),
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use super::adapter::Adapter;
 use super::engine::Runtime;
 use super::exporter::Exporter;
 use super::fault::Fault;
-use super::instance::{Guest, State, cause_of};
+use super::instance::State;
 use super::model::Description;
 use super::policy::Policy;
+use super::profile::Profile;
 use super::set::Loaded;
 use super::settings::{BadSettings, Settings};
 use super::v0_1::adapter::BackendAdapterPre;
@@ -83,6 +84,17 @@ pub enum Refusal {
         "it is a core module, not a component; hint: build it with `cargo build --target wasm32-wasip2`"
     )]
     CoreModule,
+    /// It may not run here.
+    #[error(
+        "nobody that this gateway trusts has signed it, and its digest is not listed; hint: `cortex-gateway plugin sign`, or add {0} to CORTEX_PLUGIN_TRUSTED_DIGESTS"
+    )]
+    Untrusted(String),
+    /// It may not run here, though something beside it says so.
+    #[error(
+        "its signature does not hold: the component was changed after it was signed, or somebody signed it whom this gateway does not trust; \
+         hint: sign it again, or add {0} to CORTEX_PLUGIN_TRUSTED_DIGESTS"
+    )]
+    WrongSignature(String),
     /// It does not validate or compile.
     #[error("it does not compile: {0}")]
     Compile(String),
@@ -157,24 +169,33 @@ pub(super) async fn link(
 ) -> Result<Fresh, Refusal> {
     let (kind, pre, description) = introduced(runtime, &component, shown).await?;
     let does_not_fit = |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
-    let settings = Settings::load(file, description.settings_schema.as_deref())?;
+    let schema = description.settings_schema.as_deref();
+    let (settings, limits) = Settings::load(file, schema, &runtime.limits)?;
     let name: PluginName = description.name.parse()?;
     let version: String = description.version.chars().take(64).collect();
     let host = Arc::clone(runtime);
+    let is_exporter = kind == Kind::AuditExporter;
+    let profile = Profile::new(
+        Arc::clone(&host),
+        name.clone(),
+        settings,
+        limits,
+        is_exporter,
+    );
     let loaded = match kind {
         Kind::BackendAdapter => {
             let pre = BackendAdapterPre::new(pre).map_err(does_not_fit)?;
-            let adapter = Adapter::new(host, name.clone(), version.clone(), settings, pre);
+            let adapter = Adapter::new(host, profile, version.clone(), pre);
             Loaded::Adapter(Arc::new(adapter))
         }
         Kind::ScopePolicy => {
             let pre = ScopePolicyPre::new(pre).map_err(does_not_fit)?;
-            let policy = Policy::new(host, name.clone(), version.clone(), settings, pre);
+            let policy = Policy::new(profile, version.clone(), pre);
             Loaded::Policy(Arc::new(policy.await?))
         }
         Kind::AuditExporter => {
             let pre = AuditExporterPre::new(pre).map_err(does_not_fit)?;
-            let exporter = Exporter::new(host, name.clone(), version.clone(), settings, pre);
+            let exporter = Exporter::new(profile, version.clone(), pre);
             Loaded::Exporter(Arc::new(exporter))
         }
     };
@@ -291,18 +312,8 @@ async fn describe(
         .to_ascii_lowercase()
         .replace('_', "-");
     let name: PluginName = stem.parse().or_else(|_| "unnamed".parse())?;
-    let fault = |cause| Fault {
-        plugin: name.clone(),
-        function: "describe",
-        cause,
-    };
-    let no_room = super::fault::Cause::NoRoom(super::fault::millis(DESCRIBE_WALL));
-    let slot = runtime
-        .slot(DESCRIBE_WALL)
-        .await
-        .ok_or_else(|| fault(no_room))?;
-    let mut store = runtime.store(name.clone(), Settings::none(), false);
-    let limits = Arc::clone(&runtime.limits);
+    let profile = Profile::of_a_stranger(runtime, name);
+    let (mut store, slot) = profile.room("describe", DESCRIBE_WALL).await?;
 
     macro_rules! introduce {
         ($pre:ident) => {{
@@ -313,10 +324,9 @@ async fn describe(
                 Err(error) if error.downcast_ref::<Trap>().is_none() => {
                     Err(Refusal::DoesNotFit(format!("{error:#}"), kind.as_str()))
                 }
-                Err(error) => Err(fault(cause_of(&error, store.data(), &limits)).into()),
-                Ok(exports) => {
-                    let mut guest = Guest::new(store, exports, name.clone(), limits, slot);
-                    guest.begin(None, None, None);
+                exports => {
+                    let mut guest = profile.born("describe", store, slot, exports)?;
+                    guest.begin(None, None, None, None);
                     let exports = guest.exports.cortex_gateway_plugin();
                     let result = tokio::time::timeout(
                         DESCRIBE_WALL,

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adapter::to_wire;
-use super::engine::Runtime;
-use super::fault::{Cause, Fault, millis};
-use super::instance::{Guest, State, cause_of};
-use super::settings::Settings;
+use super::fault::{Cause, Fault};
+use super::instance::{Guest, State};
+use super::profile::Profile;
 use super::v0_1::policy::exports::cortex::gateway::policy::{
     Decision as WireDecision, PolicyError,
 };
@@ -38,9 +37,8 @@ pub struct Policy {
     pub version: String,
     /// What it looks at besides the item.
     reads: Vec<String>,
-    settings: Settings,
+    profile: Arc<Profile>,
     pre: ScopePolicyPre<State>,
-    runtime: Arc<Runtime>,
 }
 
 impl Policy {
@@ -49,24 +47,23 @@ impl Policy {
     /// # Errors
     /// [`Fault`] when it fails to say.
     pub(super) async fn new(
-        runtime: Arc<Runtime>,
-        name: PluginName,
+        profile: Arc<Profile>,
         version: String,
-        settings: Settings,
         pre: ScopePolicyPre<State>,
     ) -> Result<Self, Fault> {
         let mut policy = Self {
-            name,
+            name: profile.name.clone(),
             version,
-            settings,
+            profile,
             reads: Vec::new(),
             pre,
-            runtime,
         };
         let mut guest = policy.fresh("reads").await?;
-        guest.begin(None, None, None);
+        guest.begin(None, None, None, None);
+        let meter = guest.meter();
         let exports = guest.exports.cortex_gateway_policy();
-        let result = tokio::time::timeout(WALL, exports.call_reads(&mut guest.store)).await;
+        let running = meter.time(exports.call_reads(&mut guest.store));
+        let result = tokio::time::timeout(WALL, running).await;
         policy.reads = guest.end("reads", WALL, result)?;
         Ok(policy)
     }
@@ -92,13 +89,11 @@ impl Policy {
         request: RequestId,
     ) -> Result<Vec<bool>, Fault> {
         let mut guest = self.fresh("filter").await?;
-        guest.begin(Some(request), None, None);
+        guest.begin(Some(request), None, None, Some(caller));
+        let (meter, principal) = (guest.meter(), to_wire(caller));
         let exports = guest.exports.cortex_gateway_policy();
-        let result = tokio::time::timeout(
-            WALL,
-            exports.call_filter(&mut guest.store, &to_wire(caller), items),
-        )
-        .await;
+        let running = meter.time(exports.call_filter(&mut guest.store, &principal, items));
+        let result = tokio::time::timeout(WALL, running).await;
         match guest.end("filter", WALL, result)? {
             Ok(answers) if answers.len() == items.len() => Ok(answers),
             Ok(answers) => Err(self.unusable(
@@ -121,13 +116,13 @@ impl Policy {
         request: RequestId,
     ) -> Result<Decision, Fault> {
         let mut guest = self.fresh("authorize").await?;
-        guest.begin(Some(request), None, None);
+        guest.begin(Some(request), None, None, Some(caller));
         let arguments = self.reads("arguments").then(|| arguments.to_owned());
+        let (meter, principal) = (guest.meter(), to_wire(caller));
         let exports = guest.exports.cortex_gateway_policy();
-        let principal = to_wire(caller);
         let running =
             exports.call_authorize(&mut guest.store, &principal, item, arguments.as_ref());
-        let result = tokio::time::timeout(WALL, running).await;
+        let result = tokio::time::timeout(WALL, meter.time(running)).await;
         match guest.end("authorize", WALL, result)? {
             Ok(WireDecision::Allow) => Ok(Decision::Allow),
             Ok(WireDecision::MissingScope(scopes)) => {
@@ -163,28 +158,14 @@ impl Policy {
     }
 
     async fn fresh(&self, function: &'static str) -> Result<Guest<ScopePolicy>, Fault> {
-        let fault = |cause| Fault {
-            plugin: self.name.clone(),
-            function,
-            cause,
-        };
-        let slot = self
-            .runtime
-            .slot(WALL)
-            .await
-            .ok_or_else(|| fault(Cause::NoRoom(millis(WALL))))?;
-        let mut store = self
-            .runtime
-            .store(self.name.clone(), self.settings.clone(), false);
-        match self.pre.instantiate_async(&mut store).await {
-            Ok(exports) => Ok(Guest::new(
-                store,
-                exports,
-                self.name.clone(),
-                Arc::clone(&self.runtime.limits),
-                slot,
-            )),
-            Err(error) => Err(fault(cause_of(&error, store.data(), &self.runtime.limits))),
-        }
+        self.profile.admit(function)?;
+        let (mut store, slot) = self.profile.room(function, WALL).await?;
+        let exports = self.pre.instantiate_async(&mut store).await;
+        self.profile.born(function, store, slot, exports)
+    }
+
+    /// The part that is the same for all kinds.
+    pub(super) fn profile(&self) -> &Arc<Profile> {
+        &self.profile
     }
 }

@@ -10,7 +10,9 @@ use time::OffsetDateTime;
 use super::adapter::Adapter;
 use super::exporter::Exporter;
 use super::loader::{Kind, Refusal};
+use super::meter::Reading;
 use super::policy::Policy;
+use super::profile::Profile;
 use crate::types::PluginName;
 
 /// One loaded plugin.
@@ -25,6 +27,14 @@ pub enum Loaded {
 }
 
 impl Loaded {
+    pub(super) fn profile(&self) -> &Arc<Profile> {
+        match self {
+            Self::Adapter(one) => one.profile(),
+            Self::Policy(one) => one.profile(),
+            Self::Exporter(one) => one.profile(),
+        }
+    }
+
     /// Tells later whether anybody still uses it.
     pub(super) fn watched(&self) -> Box<dyn Fn() -> bool + Send> {
         fn used<T: Send + Sync + 'static>(one: &Arc<T>) -> Box<dyn Fn() -> bool + Send> {
@@ -55,6 +65,18 @@ pub struct Live {
     /// SHA-256 of the settings file as it was.
     pub(super) settings: Option<[u8; 32]>,
     pub(super) loaded: Loaded,
+}
+
+impl Live {
+    /// What it has used since the gateway's start, earlier versions included.
+    pub fn used(&self) -> Reading {
+        self.loaded.profile().meter.read()
+    }
+
+    /// Whether it is left alone for a while, because it did nothing but fail.
+    pub fn rests(&self) -> bool {
+        self.loaded.profile().rests()
+    }
 }
 
 /// One file of the directory.
@@ -136,7 +158,7 @@ impl Plugins {
 }
 
 /// SHA-256, in hexadecimal digits: how a component is told from all others.
-pub(super) fn digest(component: &[u8]) -> String {
+pub fn digest(component: &[u8]) -> String {
     let digest = Sha256::digest(component);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

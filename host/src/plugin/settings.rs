@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::limits::Limits;
+
 /// Largest file.
 const MAX_FILE: u64 = 256 * 1024;
 /// Most mistakes that are told at once.
@@ -36,7 +38,7 @@ pub enum BadSettings {
     },
     /// It has a table or key that means nothing.
     #[error(
-        "`{file}` has `{key}` at its top, which means nothing; hint: settings belong below `[settings]`"
+        "`{file}` has `{key}` at its top, which means nothing; hint: settings belong below `[settings]`, limits below `[limits]`"
     )]
     UnknownKey {
         /// The file.
@@ -49,6 +51,16 @@ pub enum BadSettings {
     NoGrants {
         /// The file.
         file: String,
+    },
+    /// It sets a limit that is none, or too high or low.
+    #[error("`{file}`: `limits.{key}` {expected}")]
+    BadLimit {
+        /// The file.
+        file: String,
+        /// The limit.
+        key: String,
+        /// What it should be.
+        expected: String,
     },
     /// The plugin has no settings.
     #[error("`{file}` has settings, and the plugin understands none; hint: remove them")]
@@ -84,12 +96,17 @@ impl Settings {
         &self.0
     }
 
-    /// Reads the settings of a component. `schema`: what it says of them.
-    pub(super) fn load(component: &Path, schema: Option<&str>) -> Result<Self, BadSettings> {
+    /// Reads the settings of a component, and its limits where they are others than `usual`.
+    /// `schema`: what it says of its settings.
+    pub(super) fn load(
+        component: &Path,
+        schema: Option<&str>,
+        usual: &Limits,
+    ) -> Result<(Self, Limits), BadSettings> {
         let file = component.with_extension("toml");
-        let settings = read(&file)?;
+        let (settings, limits) = read(&file, usual)?;
         check(&settings, schema, &shown(&file))?;
-        Ok(Self(Value::Object(settings).to_string().into()))
+        Ok((Self(Value::Object(settings).to_string().into()), limits))
     }
 }
 
@@ -98,7 +115,7 @@ fn shown(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn read(file: &PathBuf) -> Result<Map<String, Value>, BadSettings> {
+fn read(file: &PathBuf, usual: &Limits) -> Result<(Map<String, Value>, Limits), BadSettings> {
     let unreadable = |why: String| BadSettings::Unreadable {
         file: shown(file),
         why,
@@ -108,14 +125,20 @@ fn read(file: &PathBuf) -> Result<Map<String, Value>, BadSettings> {
             return Err(unreadable(format!("it is larger than {MAX_FILE} bytes")));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Map::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok((Map::new(), usual.clone()));
+        }
         Err(error) => return Err(unreadable(error.to_string())),
     }
     let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
-    parse(&text, &shown(file))
+    parse(&text, &shown(file), usual)
 }
 
-fn parse(text: &str, file: &str) -> Result<Map<String, Value>, BadSettings> {
+fn parse(
+    text: &str,
+    file: &str,
+    usual: &Limits,
+) -> Result<(Map<String, Value>, Limits), BadSettings> {
     let mut table: toml::Table =
         text.parse()
             .map_err(|error: toml::de::Error| BadSettings::NotToml {
@@ -123,6 +146,7 @@ fn parse(text: &str, file: &str) -> Result<Map<String, Value>, BadSettings> {
                 why: error.to_string().trim_end().replace('\n', " "),
             })?;
     let settings = table.remove("settings");
+    let limits = limits(table.remove("limits"), file, usual)?;
     if table.contains_key("grants") {
         return Err(BadSettings::NoGrants {
             file: file.to_owned(),
@@ -135,13 +159,38 @@ fn parse(text: &str, file: &str) -> Result<Map<String, Value>, BadSettings> {
         });
     }
     match settings.map(to_json) {
-        None => Ok(Map::new()),
-        Some(Value::Object(settings)) => Ok(settings),
+        None => Ok((Map::new(), limits)),
+        Some(Value::Object(settings)) => Ok((settings, limits)),
         Some(_) => Err(BadSettings::UnknownKey {
             file: file.to_owned(),
             key: "settings = …".to_owned(),
         }),
     }
+}
+
+/// The limits of one plugin.
+fn limits(table: Option<toml::Value>, file: &str, usual: &Limits) -> Result<Limits, BadSettings> {
+    let unknown = || BadSettings::UnknownKey {
+        file: file.to_owned(),
+        key: "limits = …".to_owned(),
+    };
+    let table = match table {
+        None => return Ok(usual.clone()),
+        Some(toml::Value::Table(table)) => table,
+        Some(_) => return Err(unknown()),
+    };
+    table
+        .into_iter()
+        .try_fold(usual.clone(), |limits, (key, value)| {
+            let value = value.as_integer().and_then(|value| value.try_into().ok());
+            limits
+                .with(&key, value)
+                .map_err(|expected| BadSettings::BadLimit {
+                    file: file.to_owned(),
+                    key: key.clone(),
+                    expected,
+                })
+        })
 }
 
 /// TOML as JSON. Dates and times become texts.
@@ -215,10 +264,57 @@ mod tests {
         if let Some(text) = text {
             std::fs::write(dir.path().join("hello.toml"), text).expect("written");
         }
-        let settings = Settings::load(&component, schema);
+        let settings = Settings::load(&component, schema, &USUAL);
         settings
-            .map(|settings| settings.text().to_owned())
+            .map(|(settings, _)| settings.text().to_owned())
             .map_err(|error| error.to_string())
+    }
+
+    const USUAL: Limits = Limits {
+        memory_bytes: 64 * 1024 * 1024,
+        compute_ms: 2_000,
+        max_exchanges: 32,
+        max_result_bytes: 8 * 1024 * 1024,
+    };
+
+    #[test]
+    fn limits_are_set_one_by_one_and_within_bounds() {
+        let read = |text: &str| {
+            let read = parse(text, "x.toml", &USUAL);
+            read.map(|(_, limits)| limits)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(""), Ok(USUAL));
+        let set =
+            read("[limits]\nmemory-mib = 8\ncompute-ms = 100\nexchanges = 1\nresult-bytes = 1024");
+        let expected = Limits {
+            memory_bytes: 8 * 1024 * 1024,
+            compute_ms: 100,
+            max_exchanges: 1,
+            max_result_bytes: 1024,
+        };
+        assert_eq!(set, Ok(expected));
+        for (text, told) in [
+            (
+                "memory-mib = 65",
+                "from 2 to 64, which is CORTEX_PLUGIN_MEMORY_MIB",
+            ),
+            (
+                "compute-ms = 0",
+                "`limits.compute-ms` must be a whole number from 10 to 60000",
+            ),
+            ("exchanges = -1", "from 1 to 10000"),
+            ("exchanges = \"2\"", "from 1 to 10000"),
+            (
+                "cores = 1",
+                "`limits.cores` means nothing; there are memory-mib, compute-ms",
+            ),
+        ] {
+            let error = read(&format!("[limits]\n{text}")).expect_err(told);
+            assert!(error.contains(told), "{error}");
+        }
+        let error = read("limits = 1").expect_err("no table");
+        assert!(error.contains("below `[limits]`"), "{error}");
     }
 
     #[test]

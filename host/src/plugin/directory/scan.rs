@@ -7,11 +7,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// What tells a file from an earlier one of the same name, with the settings beside it.
+use crate::plugin::trust::signature_file;
+
+/// What tells a file from an earlier one of the same name, with what is beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     component: FileStamp,
     settings: Option<FileStamp>,
+    signature: Option<FileStamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +45,17 @@ pub(super) fn scan(dir: &Path) -> Result<BTreeMap<String, Stamp>> {
             let stamp = Stamp {
                 component,
                 settings,
+                signature: stamp(&signature_file(&path))?,
             };
             found.insert(name.to_owned(), stamp);
         }
     }
     Ok(found)
+}
+
+/// The signature beside a component.
+pub(in crate::plugin) fn signature(component: &Path) -> Option<String> {
+    std::fs::read_to_string(signature_file(component)).ok()
 }
 
 /// SHA-256 of the settings beside a component.

@@ -12,6 +12,7 @@ fn egress(caller: bool, technical: bool) -> Egress {
         account: None,
         technical: technical.then(|| Secret::new("technical-token".to_owned())),
         anonymous: false,
+        meter: Arc::default(),
         exchanges_left: 1,
         max_body: 1024,
     }

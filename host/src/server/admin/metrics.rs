@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::catalog::{Health, Kind};
 use crate::pipeline::Gateway;
-use crate::plugin::Kind as PluginKind;
+use crate::plugin::{Kind as PluginKind, Reading};
+use crate::types::PluginName;
 
 /// The text. `integrity`: what an operator is shown of changed tools.
 pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
     let snapshot = gw.catalog.snapshot();
     let mut text = String::new();
-    let mut family = |name: &str, help: &str, samples: Vec<(String, usize)>| {
+    let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
         let kind = if name.ends_with("_total") {
             "counter"
         } else {
@@ -30,12 +31,7 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
         "cortex_backend_up",
         "Whether the backend answered when it was last asked for its catalog.",
         backends()
-            .map(|(id, health)| {
-                (
-                    format!("{{backend=\"{id}\"}}"),
-                    usize::from(*health == Health::Up),
-                )
-            })
+            .map(|(id, health)| (format!("{{backend=\"{id}\"}}"), flag(*health == Health::Up)))
             .collect(),
     );
     let kinds = [
@@ -53,7 +49,10 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
                 kinds.map(move |(name, kind)| {
                     let listed = snapshot.listing(kind).listed.iter();
                     let count = listed.filter(|entry| entry.backend == *id).count();
-                    (format!("{{backend=\"{id}\",kind=\"{name}\"}}"), count)
+                    (
+                        format!("{{backend=\"{id}\",kind=\"{name}\"}}"),
+                        number(count),
+                    )
                 })
             })
             .collect(),
@@ -64,14 +63,14 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
         backends()
             .map(|(id, _)| {
                 let notes = snapshot.left_out.get(id).map_or(0, Vec::len);
-                (format!("{{backend=\"{id}\"}}"), notes)
+                (format!("{{backend=\"{id}\"}}"), number(notes))
             })
             .collect(),
     );
     let plugins = gw.plugins.now();
     let running = |kind: PluginKind| {
         let live = plugins.files().filter_map(|(_, file)| file.live.as_ref());
-        live.filter(|live| live.kind == kind).count()
+        number(live.filter(|live| live.kind == kind).count())
     };
     let refused = plugins.files().filter(|(_, file)| file.refused.is_some());
     family(
@@ -84,29 +83,91 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
     family(
         "cortex_plugins_refused",
         "Files of the plugin directory that, as they are now, do not run.",
-        vec![(String::new(), refused.count())],
+        vec![(String::new(), number(refused.count()))],
     );
     family(
         "cortex_plugin_steps_total",
         "What has happened to plugins since the start.",
         (gw.plugins.steps().counts())
-            .map(|(step, count)| {
-                let count = usize::try_from(count).unwrap_or(usize::MAX);
-                (format!("{{step=\"{step}\"}}"), count)
-            })
+            .map(|(step, count)| (format!("{{step=\"{step}\"}}"), count as f64))
             .into(),
+    );
+    let live = || {
+        let files = plugins.files().filter_map(|(_, file)| file.live.as_ref());
+        files.map(|live| (live, live.used()))
+    };
+    // Names of plugins need no escaping either.
+    let of = |name: &PluginName| format!("{{plugin=\"{name}\"}}");
+    for (name, help, value) in USED {
+        let samples = live().map(|(live, used)| (of(&live.name), value(&used)));
+        family(name, help, samples.collect());
+    }
+    let faults = live().flat_map(|(live, used)| {
+        let name = live.name.clone();
+        let faults = used.faults.into_iter();
+        faults.map(move |(reason, count)| {
+            let labels = format!("{{plugin=\"{name}\",reason=\"{reason}\"}}");
+            (labels, count as f64)
+        })
+    });
+    family(
+        "cortex_plugin_faults_total",
+        "Calls that the plugin did not survive.",
+        faults.collect(),
+    );
+    family(
+        "cortex_plugin_resting",
+        "Whether the plugin is left alone because it did nothing but fail.",
+        live()
+            .map(|(live, _)| (of(&live.name), flag(live.rests())))
+            .collect(),
     );
     let changed = integrity["changed"].as_array().map_or(0, Vec::len);
     family(
         "cortex_tool_definitions_changed",
         "Tools whose definition is not what was approved.",
-        vec![(String::new(), changed)],
+        vec![(String::new(), number(changed))],
     );
     let broken = integrity["baseline"]["state"] != "good";
     family(
         "cortex_tool_baseline_broken",
         "Whether approved tool definitions cannot be read.",
-        vec![(String::new(), usize::from(broken))],
+        vec![(String::new(), flag(broken))],
     );
     text
+}
+
+/// What plugins use: name, help, and where it is read.
+type Used = (&'static str, &'static str, fn(&Reading) -> f64);
+
+const USED: [Used; 4] = [
+    (
+        "cortex_plugin_calls_total",
+        "Calls of the plugin's exports.",
+        |used| used.calls as f64,
+    ),
+    (
+        "cortex_plugin_busy_seconds_total",
+        "Time that a processor was busy with the plugin.",
+        |used| used.busy.as_secs_f64(),
+    ),
+    (
+        "cortex_plugin_exchanges_total",
+        "HTTP requests that the plugin had sent.",
+        |used| used.exchanges as f64,
+    ),
+    (
+        "cortex_plugin_received_bytes_total",
+        "Bytes of bodies that came back.",
+        |used| used.received as f64,
+    ),
+];
+
+/// Exact up to 2^53, which is how Prometheus keeps numbers.
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+fn flag(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
 }

@@ -1,0 +1,54 @@
+//! Pairs of Ed25519 keys in files, and texts in files.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::types::signing::PrivateKey;
+
+#[derive(Debug, Args)]
+pub(super) struct Keygen {
+    /// Where the private key goes; it must not be there yet. The public key is written beside it,
+    /// with the ending `.pub`.
+    file: PathBuf,
+}
+
+impl Keygen {
+    /// Makes a pair of keys.
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let file = &self.file;
+        let (key, text) = PrivateKey::generate()?;
+        let mut private = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file)
+            .with_context(|| format!("cannot make {}", shown(file)))?;
+        private.write_all(text.as_bytes())?;
+        private.sync_all()?;
+        let mut public = file.as_os_str().to_owned();
+        public.push(".pub");
+        let public = PathBuf::from(public);
+        std::fs::write(&public, key.public().to_pem())
+            .with_context(|| format!("cannot write {}", shown(&public)))?;
+        println!(
+            "private key: {}\npublic key:  {}",
+            shown(file),
+            shown(&public)
+        );
+        Ok(())
+    }
+}
+
+/// The text of a file.
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", shown(file)))
+}
+
+/// A file, for a person.
+pub(super) fn shown(file: &Path) -> String {
+    format!("`{}`", file.display())
+}

@@ -1,0 +1,136 @@
+//! What plugins use: calls, failures, computing time, exchanges and bytes. Counted for each name, so
+//! that the counts go on when a plugin is replaced.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::fault::{CODES, Cause};
+use crate::types::PluginName;
+
+/// What one plugin has used since the start.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    calls: AtomicU64,
+    faults: [AtomicU64; CODES.len()],
+    busy: AtomicU64,
+    exchanges: AtomicU64,
+    received: AtomicU64,
+}
+
+/// One reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Calls of its exports.
+    pub calls: u64,
+    /// Those that it did not survive, by reason.
+    pub faults: Vec<(&'static str, u64)>,
+    /// Time that a processor was busy with it.
+    pub busy: Duration,
+    /// HTTP requests that it had sent.
+    pub exchanges: u64,
+    /// Bytes of bodies that came back.
+    pub received: u64,
+}
+
+impl Meter {
+    pub(super) fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self, cause: &Cause) {
+        let at = CODES.iter().position(|code| *code == cause.code());
+        if let Some(count) = at.and_then(|at| self.faults.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn exchanged(&self) {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Measures for how long something keeps a processor busy.
+    pub(super) fn time<F: Future>(self: &Arc<Self>, work: F) -> Timed<F> {
+        Timed {
+            work: Box::pin(work),
+            meter: Arc::clone(self),
+        }
+    }
+
+    /// What has been used.
+    pub(super) fn read(&self) -> Reading {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        Reading {
+            calls: count(&self.calls),
+            faults: (CODES.into_iter())
+                .zip(&self.faults)
+                .map(|(code, of)| (code, count(of)))
+                .collect(),
+            busy: Duration::from_nanos(count(&self.busy)),
+            exchanges: count(&self.exchanges),
+            received: count(&self.received),
+        }
+    }
+}
+
+/// Work that is measured: by the time in which it is polled, which is not the time it waits.
+pub(super) struct Timed<F> {
+    work: Pin<Box<F>>,
+    meter: Arc<Meter>,
+}
+
+impl<F: Future> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let began = Instant::now();
+        let polled = self.work.as_mut().poll(cx);
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.meter.busy.fetch_add(nanos, Ordering::Relaxed);
+        polled
+    }
+}
+
+/// The meters of all plugins that there were.
+#[derive(Debug, Default)]
+pub(super) struct Meters(Mutex<BTreeMap<PluginName, Arc<Meter>>>);
+
+impl Meters {
+    pub(super) fn of(&self, name: &PluginName) -> Arc<Meter> {
+        let mut meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(meters.entry(name.clone()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_is_not_computing() {
+        let meters = Meters::default();
+        let name: PluginName = "x".parse().expect("a name");
+        let meter = meters.of(&name);
+        let (told, wait) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn(meter.time(wait));
+        let waited = Duration::from_secs(1);
+        tokio::time::sleep(waited).await;
+        told.send(()).expect("somebody waits");
+        waiting.await.expect("it ends").expect("told");
+        meter.called();
+        meter.failed(&Cause::Stack);
+        let read = meters.of(&name).read();
+        assert!(read.busy > Duration::ZERO && read.busy < waited);
+        assert_eq!(read.calls, 1);
+        let failed: Vec<_> = read.faults.into_iter().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(failed, [("plugin_trap", 1)]);
+    }
+}
