@@ -83,7 +83,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
         (
             "std::fs",
             &[
-                "host/src/cli/baseline.rs",
+                "host/src/cli/keys.rs",
                 "host/src/integrity/file.rs",
                 "host/src/plugin/directory/scan.rs",
                 "host/src/plugin/loader.rs",

@@ -32,8 +32,7 @@ impl Keygen {
         let mut public = file.as_os_str().to_owned();
         public.push(".pub");
         let public = PathBuf::from(public);
-        std::fs::write(&public, key.public().to_pem())
-            .with_context(|| format!("cannot write {}", shown(&public)))?;
+        write(&public, &key.public().to_pem())?;
         println!(
             "private key: {}\npublic key:  {}",
             shown(file),
@@ -46,6 +45,16 @@ impl Keygen {
 /// The text of a file.
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", shown(file)))
+}
+
+/// The bytes of a file.
+pub(super) fn read_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", shown(file)))
+}
+
+/// Writes a text to a file.
+pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", shown(file)))
 }
 
 /// A file, for a person.

@@ -89,18 +89,17 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
 
 fn sign(Signing { file, key }: &Signing) -> anyhow::Result<()> {
     let key = PrivateKey::parse(&keys::read(key)?).with_context(|| keys::shown(key))?;
-    let digest = plugin::digest(&component(file)?);
+    let digest = plugin::digest(&keys::read_bytes(file)?);
     let beside = plugin::signature_file(file);
     let signature = plugin::sign(&key, &digest);
-    std::fs::write(&beside, format!("{signature}\n"))
-        .with_context(|| format!("cannot write {}", keys::shown(&beside)))?;
+    keys::write(&beside, &format!("{signature}\n"))?;
     println!("signed: {}, sha256 {digest}", keys::shown(&beside));
     Ok(())
 }
 
 fn verify(Signing { file, key }: &Signing) -> anyhow::Result<()> {
     let key = PublicKey::parse(&keys::read(key)?).with_context(|| keys::shown(key))?;
-    let digest = plugin::digest(&component(file)?);
+    let digest = plugin::digest(&keys::read_bytes(file)?);
     let signature = keys::read(&plugin::signature_file(file))?;
     let trust = PluginTrust {
         keys: vec![key],
@@ -109,10 +108,6 @@ fn verify(Signing { file, key }: &Signing) -> anyhow::Result<()> {
     plugin::check(Some(&trust), &digest, Some(&signature))?;
     println!("the signature holds: sha256 {digest}");
     Ok(())
-}
-
-fn component(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read {}", keys::shown(file)))
 }
 
 fn inspected(file: &Path) -> anyhow::Result<Inspection> {
