@@ -36,6 +36,7 @@ mod policy;
 mod pool;
 mod rate;
 mod refusal;
+mod request_body;
 mod rounds;
 mod session;
 mod shape;
@@ -52,7 +53,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::account::Accounts;
@@ -82,6 +82,7 @@ pub use origin::Origins;
 pub use parked::Parked;
 pub use rate::Limits;
 pub use refusal::Refusal;
+pub use request_body::{RequestBody, Unread};
 pub use rounds::Waiting;
 pub use session::{Ended, Levels};
 pub use share::{Place, Shares};
@@ -94,7 +95,7 @@ pub struct Arrival {
     /// Method, path and header.
     pub head: Parts,
     /// The body, not read yet.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// Ties its log lines together.

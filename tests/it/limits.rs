@@ -524,3 +524,34 @@ async fn one_caller_cannot_take_all_places() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_answer_before_the_body_says_that_the_connection_ends() {
+    let gateway = GatewayBuilder::new().start().await;
+    // A client that sends header and body one after the other would otherwise keep the connection for
+    // its next request, which nobody reads.
+    let mut stream = connect(gateway.address).await;
+    let wanted = ping("/mcp", &["X-Dev-Mode: wrong", "Connection: keep-alive"]);
+    let (head, body) = wanted.split_once("\r\n\r\n").expect("a header");
+    let head = format!("{head}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    let (status, _, close) = parts(&answer);
+    assert_eq!((status, close), ("401", true), "{answer}");
+    drop(stream.write_all(body.as_bytes()).await);
+    assert_eq!(rest(&mut stream).await, "");
+
+    // What was read to its end keeps the connection.
+    let mut stream = connect(gateway.address).await;
+    for _ in 0..2 {
+        let good = ping("/mcp", &["Connection: keep-alive"]);
+        stream.write_all(good.as_bytes()).await.expect("sent");
+        let mut answer = vec![0; 4096];
+        let read = stream.read(&mut answer).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        let (status, _, close) = parts(&answer);
+        assert_eq!((status, close), ("200", false), "{answer}");
+    }
+}

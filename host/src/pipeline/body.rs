@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
-use super::Refusal;
+use super::{Refusal, RequestBody};
 use crate::config::Config;
 
 /// Most that is read of the body of somebody who is not known yet.
@@ -12,7 +12,7 @@ const UNKNOWN_MAX: usize = 64 * 1024;
 
 /// Reads a body, small as bodies of a whole message mostly are, to find words for a refusal. Empty
 /// when it is not to be had.
-pub(super) async fn peek(config: &Config, body: Incoming) -> Bytes {
+pub(super) async fn peek(config: &Config, body: RequestBody) -> Bytes {
     let max = config.max_body_bytes.min(UNKNOWN_MAX);
     bounded(config, body, max).await.unwrap_or_default()
 }
@@ -21,11 +21,11 @@ pub(super) async fn peek(config: &Config, body: Incoming) -> Bytes {
 ///
 /// # Errors
 /// [`Refusal`] when it is too large, too slow or broken.
-pub async fn read(config: &Config, body: Incoming) -> Result<Bytes, Refusal> {
+pub async fn read(config: &Config, body: RequestBody) -> Result<Bytes, Refusal> {
     bounded(config, body, config.max_body_bytes).await
 }
 
-async fn bounded(config: &Config, body: Incoming, max: usize) -> Result<Bytes, Refusal> {
+async fn bounded(config: &Config, body: RequestBody, max: usize) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > max as u64 {
         return Err(Refusal::BodyTooLarge(max));
     }

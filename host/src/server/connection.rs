@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,7 +18,7 @@ use tracing::{Instrument, debug, info_span};
 
 use super::socket::Socket;
 use super::{respond, routes};
-use crate::pipeline::{Arrival, Gateway};
+use crate::pipeline::{Arrival, Gateway, RequestBody, Unread};
 use crate::types::RequestId;
 
 /// Largest header block, the request line in it; of trailers, too.
@@ -38,13 +40,22 @@ pub(super) async fn serve(
         let gw = Arc::clone(&gw);
         let id = RequestId::new();
         let (head, body) = request.into_parts();
+        let unread = Unread::default();
         let arrival = Arrival {
             head,
-            body,
+            body: RequestBody::new(body, &unread),
             peer,
             id,
         };
-        let answer = async move { Ok::<_, Infallible>(routes::route(&gw, arrival).await) };
+        let answer = async move {
+            let mut reply = routes::route(&gw, arrival).await;
+            if unread.is_left() {
+                // The connection ends with this answer (RFC 9112 §9.6).
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(reply)
+        };
         // Boxed, so that the connection can be taken apart when it has failed.
         Box::pin(answer.instrument(info_span!("request", %id)))
     });
