@@ -261,7 +261,7 @@ fn number(caller: &Principal) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     let key = KEY.get_or_init(RandomState::new);
     // Not that of nobody.
-    key.hash_one((caller.issuer.to_string(), caller.subject.to_string()))
+    key.hash_one((&caller.issuer, &caller.subject))
         .max(1)
 }
 

@@ -2,10 +2,10 @@
 //! that the counts go on when a plugin is replaced.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::fault::{CODES, Cause};
@@ -57,12 +57,18 @@ impl Meter {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Measures for how long something keeps a processor busy.
-    pub(super) fn time<F: Future>(self: &Arc<Self>, work: F) -> Timed<F> {
-        Timed {
-            work: Box::pin(work),
-            meter: Arc::clone(self),
-        }
+    /// Measures for how long something keeps a processor busy: by the time in which it is polled,
+    /// which is not the time it waits.
+    pub(super) async fn time<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let began = Instant::now();
+            let polled = work.as_mut().poll(cx);
+            let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.busy.fetch_add(nanos, Ordering::Relaxed);
+            polled
+        })
+        .await
     }
 
     /// What has been used.
@@ -78,24 +84,6 @@ impl Meter {
             exchanges: count(&self.exchanges),
             received: count(&self.received),
         }
-    }
-}
-
-/// Work that is measured: by the time in which it is polled, which is not the time it waits.
-pub(super) struct Timed<F> {
-    work: Pin<Box<F>>,
-    meter: Arc<Meter>,
-}
-
-impl<F: Future> Future for Timed<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let began = Instant::now();
-        let polled = self.work.as_mut().poll(cx);
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.meter.busy.fetch_add(nanos, Ordering::Relaxed);
-        polled
     }
 }
 
@@ -120,7 +108,8 @@ mod tests {
         let name: PluginName = "x".parse().expect("a name");
         let meter = meters.of(&name);
         let (told, wait) = tokio::sync::oneshot::channel();
-        let waiting = tokio::spawn(meter.time(wait));
+        let timed = Arc::clone(&meter);
+        let waiting = tokio::spawn(async move { timed.time(wait).await });
         let waited = Duration::from_secs(1);
         tokio::time::sleep(waited).await;
         told.send(()).expect("somebody waits");
