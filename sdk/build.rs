@@ -8,7 +8,7 @@ use std::{env, error::Error, fs, path::Path};
 use wit_component::{StringEncoding, metadata};
 use wit_parser::Resolve;
 
-const WIT: &str = "../wit/v0.1";
+const WIT: &str = "../wit/v0.2";
 const WORLDS: [&str; 3] = ["backend-adapter", "scope-policy", "audit-exporter"];
 
 fn main() -> Result<(), Box<dyn Error>> {

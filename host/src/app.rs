@@ -76,6 +76,7 @@ pub async fn serve(
         &config.plugins,
         Some(&config.data_dir.join("compiled")),
         client,
+        Some(&store),
     )?;
     let dir = &config.plugins.dir;
     let plugins = Directory::open(&runtime, dir).await.with_context(|| {

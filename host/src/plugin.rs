@@ -5,6 +5,7 @@
 //! misbehaved. What a plugin does cannot outlive its call, reach a host it was not granted or
 //! hold a token.
 
+mod accepted;
 mod adapter;
 mod breaker;
 mod client;
@@ -14,11 +15,16 @@ mod engine;
 mod exporter;
 mod farewell;
 mod fault;
+mod figures;
+mod grants;
 mod guest_log;
+mod imports;
 mod incoming;
 mod inspect;
 mod instance;
+mod kept;
 mod limits;
+mod lines;
 mod loader;
 mod memory;
 mod meter;
@@ -30,6 +36,7 @@ mod settings;
 mod stdio;
 mod trust;
 mod v0_1;
+mod v0_2;
 mod warm;
 
 pub use adapter::{Adapter, Backend, OnBehalf, Shown};
@@ -38,11 +45,14 @@ pub use directory::{Directory, Steps};
 pub use engine::{EngineError, Runtime};
 pub use exporter::{AuditRecord, Exporter};
 pub use fault::{Cause, Fault};
-pub use inspect::{Import, Inspection, inspect};
+pub use figures::Figure;
+pub use grants::Want;
+pub use inspect::{Import, Inspection, Wanted, inspect};
 pub use instance::{MessageSink, Notices, ProgressSink};
+pub use lines::Line;
 pub use loader::{Kind, Refusal};
 pub use meter::Reading;
 pub use policy::{Decision, Item, Policy};
 pub use set::{File, Live, Loaded, Plugins, digest};
 pub use trust::{check, sign, signature_file};
-pub use v0_1::model;
+pub use v0_2::model;

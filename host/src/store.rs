@@ -56,11 +56,17 @@ pub enum Space {
     Clients,
     /// By what a wrong key of the vault is recognised.
     VaultCheck,
+    /// What plugins keep, by plugin and key.
+    PluginValues,
+    /// How much that is, by plugin.
+    PluginUse,
+    /// What plugins wanted when they were last accepted, by plugin.
+    PluginWants,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Tickets,
         Self::TicketWishes,
         Self::TicketOwners,
@@ -68,6 +74,9 @@ impl Space {
         Self::Accounts,
         Self::Clients,
         Self::VaultCheck,
+        Self::PluginValues,
+        Self::PluginUse,
+        Self::PluginWants,
     ];
 
     /// Its name on disk.
@@ -80,6 +89,9 @@ impl Space {
             Self::Accounts => "accounts",
             Self::Clients => "clients",
             Self::VaultCheck => "vault-check",
+            Self::PluginValues => "plugin-values",
+            Self::PluginUse => "plugin-use",
+            Self::PluginWants => "plugin-wants",
         }
     }
 }

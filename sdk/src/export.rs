@@ -165,7 +165,7 @@ pub const fn section<const N: usize>(world: &[u8]) -> [u8; N] {
 macro_rules! export_backend {
     ($plugin:ident) => {
         $crate::__export!($plugin is_backend, BackendComponent, BACKEND_ADAPTER, backend
-            __export_cortex_gateway_backend_0_1_0_cabi "component-type:cortex-backend-adapter");
+            __export_cortex_gateway_backend_0_2_0_cabi "component-type:cortex-backend-adapter");
     };
 }
 
@@ -186,7 +186,7 @@ macro_rules! export_backend {
 macro_rules! export_policy {
     ($plugin:ident) => {
         $crate::__export!($plugin is_policy, PolicyComponent, SCOPE_POLICY, policy
-            __export_cortex_gateway_policy_0_1_0_cabi "component-type:cortex-scope-policy");
+            __export_cortex_gateway_policy_0_2_0_cabi "component-type:cortex-scope-policy");
     };
 }
 
@@ -204,7 +204,7 @@ macro_rules! export_policy {
 macro_rules! export_exporter {
     ($plugin:ident) => {
         $crate::__export!($plugin is_exporter, ExporterComponent, AUDIT_EXPORTER, exporter
-            __export_cortex_gateway_exporter_0_1_0_cabi "component-type:cortex-audit-exporter");
+            __export_cortex_gateway_exporter_0_2_0_cabi "component-type:cortex-audit-exporter");
     };
 }
 
@@ -229,7 +229,7 @@ macro_rules! __export {
         const _: () = {
             type Component = $crate::__private::$component<$plugin>;
 
-            $crate::bindings::exports::cortex::gateway::plugin::__export_cortex_gateway_plugin_0_1_0_cabi!(
+            $crate::bindings::exports::cortex::gateway::plugin::__export_cortex_gateway_plugin_0_2_0_cabi!(
                 Component with_types_in $crate::bindings::exports::cortex::gateway::plugin
             );
             $crate::bindings::exports::cortex::gateway::$interface::$export!(

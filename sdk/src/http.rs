@@ -1,6 +1,7 @@
-//! HTTP requests out of the gateway. Backend adapters only.
+//! HTTP requests out of the gateway. Backend adapters and audit exporters only.
 //!
-//! An adapter reaches the origin of the backend it is working for, and no other. Redirects are
+//! An adapter reaches the origin of the backend it is working for; everybody reaches the origins that
+//! the operator [granted](crate::Description::wants_http), and no others. Redirects are
 //! not followed: the 3xx response is returned. Statuses are not errors either: whatever came
 //! back is a [`Response`].
 //!

@@ -35,11 +35,42 @@ impl Description {
         self
     }
 
-    /// Asks for a capability, such as `http`, with a reason that an operator can decide on.
+    /// Asks for requests to an origin such as `https://api.example.org`, besides those to the backend
+    /// that a call is about, which need no grant.
     #[must_use]
-    pub fn wants(mut self, capability: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub fn wants_http(self, origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.wants("http", Some(origin.into()), reason)
+    }
+
+    /// Asks for requests to origins that only the operator can know.
+    #[must_use]
+    pub fn wants_some_http(self, reason: impl Into<String>) -> Self {
+        self.wants("http", None, reason)
+    }
+
+    /// Asks for [requests with a secret](crate::http::Request::with_secret) of this name.
+    #[must_use]
+    pub fn wants_secret(self, name: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.wants("secret", Some(name.into()), reason)
+    }
+
+    /// Asks for so many KiB of [storage](crate::kv).
+    #[must_use]
+    pub fn wants_kv(self, kib: u32, reason: impl Into<String>) -> Self {
+        self.wants("kv", Some(kib.to_string()), reason)
+    }
+
+    /// Asks for any capability, with a reason that an operator can decide on.
+    #[must_use]
+    pub fn wants(
+        mut self,
+        capability: impl Into<String>,
+        target: Option<String>,
+        reason: impl Into<String>,
+    ) -> Self {
         self.capabilities.push(Capability {
             name: capability.into(),
+            target,
             reason: reason.into(),
         });
         self
@@ -59,7 +90,8 @@ mod tests {
         };
         let described = Description::from(package)
             .settings(r#"{"type":"object"}"#)
-            .wants("http", "to reach the backend");
+            .wants_http("https://api.test", "to look words up")
+            .wants_kv(16, "to remember them");
         assert_eq!(
             described,
             Description {
@@ -67,10 +99,18 @@ mod tests {
                 version: "1.2.3".into(),
                 summary: "Greets".into(),
                 settings_schema: Some(r#"{"type":"object"}"#.into()),
-                capabilities: vec![Capability {
-                    name: "http".into(),
-                    reason: "to reach the backend".into(),
-                }],
+                capabilities: vec![
+                    Capability {
+                        name: "http".into(),
+                        target: Some("https://api.test".into()),
+                        reason: "to look words up".into(),
+                    },
+                    Capability {
+                        name: "kv".into(),
+                        target: Some("16".into()),
+                        reason: "to remember them".into(),
+                    },
+                ],
             }
         );
     }

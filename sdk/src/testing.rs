@@ -14,6 +14,8 @@
 //! assert_eq!(backend.requests().len(), 1);
 //! ```
 
+mod kept;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
@@ -26,6 +28,9 @@ use crate::http::{Header, HttpError, Request, Response};
 use crate::json::Json;
 use crate::log::Level;
 use crate::policy::Item;
+
+pub(crate) use kept::{count, gauge, kv_get, kv_keys, kv_set, kv_swap};
+pub use kept::{counted, gauged, grant_kv};
 
 type Client = Box<dyn FnMut(&str, &str) -> Result<Json, AskError>>;
 type Server = Box<dyn FnMut(&Request) -> Result<Streamed, HttpError>>;
@@ -377,7 +382,7 @@ pub(crate) fn report(done: f64, total: Option<f64>, message: Option<&str>) {
     });
 }
 
-/// The gateway's rule for header fields, see `wit/v0.1/http.wit`.
+/// The gateway's rule for header fields, see `wit/v0.2/http.wit`.
 fn is_allowed(header: &Header) -> bool {
     const RESERVED: [&str; 13] = [
         "host",

@@ -26,7 +26,7 @@ fn check(package: &str, imports: &[&str], exports: &[&str]) -> Result<(), Box<dy
     let out = xtask::workspace::target_dir().join("components");
     let components = xtask::components::build(&[package], out)?;
     let expected = [imports, exports].map(|names| {
-        let full = |name: &&str| format!("cortex:gateway/{name}@0.1.0");
+        let full = |name: &&str| format!("cortex:gateway/{name}@0.2.0");
         names.iter().map(full).collect::<Vec<_>>()
     });
     assert_eq!(interfaces(&components[0])?, expected, "{package}");

@@ -33,8 +33,13 @@ async fn backend_http(url: &str) -> Bench {
     })
     .expect("a configuration");
     let client = Client::new().expect("a client");
-    let runtime = Runtime::new(&config.plugins, Some(&dir.path().join("compiled")), client)
-        .expect("an engine");
+    let runtime = Runtime::new(
+        &config.plugins,
+        Some(&dir.path().join("compiled")),
+        client,
+        None,
+    )
+    .expect("an engine");
     let directory = Directory::open(&runtime, &plugins)
         .await
         .expect("a directory");

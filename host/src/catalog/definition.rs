@@ -89,8 +89,7 @@ pub(super) fn build(naming: &Naming, tool: model::Tool) -> Result<Entry, String>
         };
         meta.insert("deprecated".to_owned(), to_raw(&deprecated)?);
     }
-    let mut extra = members("extra", tool.extra)?;
-    extra.retain(|key, _| !OWN_MEMBERS.contains(&key.as_str()));
+    let extra = json::further_members(tool.extra, OWN_MEMBERS)?;
     let structured = tool.output_schema.is_some();
     let headers = headers(&tool.input_schema)?;
     let definition = Definition {

@@ -1,6 +1,8 @@
 //! From what an adapter says of prompts, resources and templates to the MCP objects that callers
 //! see. Tools are in `definition`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -13,6 +15,21 @@ use crate::types::{BackendId, Scope};
 
 /// Longest URI or template.
 const MAX_URI: usize = 2_048;
+
+/// Members that [`Prompt`] and [`Resource`] write themselves.
+const OWN_MEMBERS: &[&str] = &[
+    "name",
+    "title",
+    "description",
+    "arguments",
+    "uri",
+    "uriTemplate",
+    "mimeType",
+    "size",
+    "annotations",
+    "icons",
+    "_meta",
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +45,8 @@ struct Prompt<'a> {
     icons: Option<Box<RawValue>>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     meta: Option<Box<RawValue>>,
+    #[serde(flatten)]
+    extra: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +82,8 @@ struct Resource<'a> {
     icons: Option<Box<RawValue>>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     meta: Option<Box<RawValue>>,
+    #[serde(flatten)]
+    extra: BTreeMap<String, Box<RawValue>>,
 }
 
 /// Builds the public prompt.
@@ -88,6 +109,7 @@ pub(super) fn prompt(naming: &Naming, prompt: model::Prompt) -> Result<Entry, St
             .collect(),
         icons: value("icons", prompt.icons)?,
         meta: object("_meta", prompt.meta)?,
+        extra: json::further_members(prompt.extra, OWN_MEMBERS)?,
     };
     let definition = to_raw(&definition)?;
     let item = item("prompt", backend, prompt.name, prompt.scopes)?;
@@ -115,6 +137,7 @@ pub(super) fn resource(
         annotations: object("annotations", resource.annotations)?,
         icons: value("icons", resource.icons)?,
         meta: object("_meta", resource.meta)?,
+        extra: json::further_members(resource.extra, OWN_MEMBERS)?,
     })?;
     let item = item("resource", backend, resource.uri.clone(), resource.scopes)?;
     Ok(entry(resource.uri, backend, definition, item))
@@ -142,6 +165,7 @@ pub(super) fn template(
         annotations: object("annotations", template.annotations)?,
         icons: value("icons", template.icons)?,
         meta: object("_meta", template.meta)?,
+        extra: json::further_members(template.extra, OWN_MEMBERS)?,
     })?;
     let text = template.uri_template;
     let item = item("resource-template", backend, text.clone(), template.scopes)?;
@@ -232,13 +256,14 @@ mod tests {
                 arguments: vec![],
                 icons: Some(r#"[{"src":"x"}]"#.to_owned()),
                 meta: Some(r#"{"k":1.0}"#.to_owned()),
+                extra: Some(r#"{"name":"evil","future":1}"#.to_owned()),
                 scopes: vec!["a".to_owned()],
             },
         )
         .expect("a prompt");
         assert_eq!(
             built.definition.get(),
-            r#"{"name":"docs_review","description":"Reviews.","icons":[{"src":"x"}],"_meta":{"k":1.0}}"#
+            r#"{"name":"docs_review","description":"Reviews.","icons":[{"src":"x"}],"_meta":{"k":1.0},"future":1}"#
         );
         assert_eq!(
             (built.item.kind.as_str(), built.item.name.as_str()),
@@ -258,6 +283,7 @@ mod tests {
             annotations: None,
             icons: Some(r#"[{"src":"x"}]"#.to_owned()),
             meta: None,
+            extra: None,
             scopes: vec![],
         };
         let built = resource(&docs(), listed("demo://x")).expect("a resource");

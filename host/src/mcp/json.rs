@@ -1,7 +1,7 @@
 //! Checks that a text is JSON without building anything from it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -136,6 +136,25 @@ pub fn raw(text: String) -> Result<Box<RawValue>, NotJson> {
         return RawValue::from_string(compact).map_err(|e| NotJson::Syntax(e.to_string()));
     }
     Ok(raw)
+}
+
+/// The members of an object that are none of `own`: what somebody adds to an object whose other
+/// members are known.
+///
+/// # Errors
+/// In words: text that is not JSON, and anything but an object.
+pub fn further_members(
+    text: Option<String>,
+    own: &[&str],
+) -> Result<BTreeMap<String, Box<RawValue>>, String> {
+    let Some(text) = text else {
+        return Ok(BTreeMap::new());
+    };
+    let object = raw_object(text).map_err(|e| format!("`extra`: {e}"))?;
+    let mut members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(object.get()).map_err(|e| format!("`extra`: {e}"))?;
+    members.retain(|name, _| !own.contains(&name.as_str()));
+    Ok(members)
 }
 
 /// Like [`raw`], for a text that must be an object.

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tracing::error;
 
 use super::Refusal;
-use super::intent::Intent;
+use super::intent::{Action, Intent};
 use crate::catalog::Entry;
 use crate::plugin::{Decision, Item, Plugins};
 use crate::types::{Principal, RequestId, ScopeSet};
@@ -29,21 +31,22 @@ impl Permit {
 }
 
 /// Decides a use.
-pub(super) async fn permit(plugins: &Plugins, intent: Intent) -> Result<Permit, Refusal> {
+pub(super) async fn permit(plugins: &Plugins, mut intent: Intent) -> Result<Permit, Refusal> {
     if plugins.policies.is_empty() {
         return Err(Refusal::Denied(
             "no scope policy is loaded, so nothing is allowed".to_owned(),
         ));
     }
-    let principal = intent.asker.caller.principal();
-    let (id, arguments) = (intent.asker.id, intent.action.arguments());
+    let caller = intent.asker.caller.clone();
+    let (id, principal) = (intent.asker.id, caller.principal());
     let mut missing: Option<ScopeSet> = None;
     for policy in &plugins.policies {
         let decided = policy
-            .authorize(principal, &intent.entry.item, arguments, id)
+            .authorize(principal, &intent.entry.item, intent.action.arguments(), id)
             .await;
         match decided.inspect_err(|fault| log(fault, id))? {
             Decision::Allow => {}
+            Decision::AllowWith(arguments) => replace(&mut intent, &arguments)?,
             Decision::Deny(reason) => return Err(Refusal::Denied(reason)),
             // One challenge names all that this call needs, whichever policy asked for it.
             Decision::MissingScope(scopes) => {
@@ -61,6 +64,31 @@ pub(super) async fn permit(plugins: &Plugins, intent: Intent) -> Result<Permit, 
             intent: Arc::new(intent),
         }),
     }
+}
+
+/// Puts a policy's arguments in the place of those that came. What travels as headers, too, has been
+/// compared with the arguments already, and stays what it was.
+fn replace(intent: &mut Intent, arguments: &RawValue) -> Result<(), Refusal> {
+    let mirrored = |text: &str| {
+        let arguments: Value = serde_json::from_str(text).unwrap_or_default();
+        let params = intent.entry.headers.iter();
+        let each = params.map(|param| param.argument(&arguments).cloned());
+        each.collect::<Vec<_>>()
+    };
+    let before = intent.action.arguments();
+    if !intent.entry.headers.is_empty() && mirrored(before) != mirrored(arguments.get()) {
+        return Err(Refusal::Denied(
+            "a policy wants to change an argument that travels as a header".to_owned(),
+        ));
+    }
+    match &mut intent.action {
+        Action::Call { arguments: own } | Action::Get { arguments: own } => {
+            arguments.get().clone_into(own);
+        }
+        // There is nothing to take out of: what a policy gives instead means nothing.
+        Action::Read { .. } | Action::Complete(_) => {}
+    }
+    Ok(())
 }
 
 /// Leaves of entries what a caller may see.

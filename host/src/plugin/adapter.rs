@@ -6,18 +6,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use url::Origin;
 
-use super::egress::Egress;
+use super::egress::{Egress, Home};
 use super::engine::Runtime;
 use super::fault::{Cause, Fault};
-use super::instance::{Guest, Notices, State};
+use super::instance::{Guest, Notices};
+use super::lines::{AdapterExports, AdapterPre};
 use super::memory::Whose;
 use super::model::{
     CallError, Catalog, Completion, CompletionResult, Content, Principal as WirePrincipal,
-    PromptCall, PromptOutcome, ResourceOutcome, ResourceRead, ToolCall, ToolOutcome,
+    PromptCall, PromptOutcome, ResourceOutcome, ResourceRead, Target, ToolCall, ToolOutcome,
 };
 use super::profile::Profile;
-use super::v0_1::adapter::exports::cortex::gateway::backend::Target;
-use super::v0_1::adapter::{BackendAdapter, BackendAdapterPre};
 use super::warm::Warm;
 use crate::config::{BackendConfig, ExchangeTarget, InstanceMode, NameStyle, TokenMode};
 use crate::types::{BackendId, PluginName, Principal, RequestId, Secret, Subject};
@@ -86,9 +85,9 @@ pub struct Adapter {
     /// Its own version.
     pub version: String,
     profile: Arc<Profile>,
-    pre: BackendAdapterPre<State>,
+    pre: AdapterPre,
     runtime: Arc<Runtime>,
-    warm: Warm<Guest<BackendAdapter>>,
+    warm: Warm<Guest<AdapterExports>>,
 }
 
 /// What a backend is shown in a call.
@@ -129,9 +128,8 @@ macro_rules! as_caller {
         guest.store.data_mut().notices = $notices;
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
-        let exports = guest.exports.cortex_gateway_backend();
         let (patience, meter) = (guest.patience(), guest.meter());
-        let running = exports.$export(&mut guest.store, &target, &principal, $($argument)?);
+        let running = guest.exports.$export(&mut guest.store, &target, &principal, $($argument)?);
         let result = patience.wait(wall, meter.time(running)).await;
         let result = guest.end($name, wall, result)?;
         $self.keep(key, guest);
@@ -144,7 +142,7 @@ impl Adapter {
         runtime: Arc<Runtime>,
         profile: Arc<Profile>,
         version: String,
-        pre: BackendAdapterPre<State>,
+        pre: AdapterPre,
     ) -> Self {
         let warm = Warm::new(
             runtime.config.warm_instances,
@@ -183,9 +181,8 @@ impl Adapter {
         let whose = self.whose(backend, None, shown);
         guest.begin(None, Some(egress), Some(whose), None);
         let wall = self.wall(backend).saturating_mul(DISCOVERY);
-        let exports = guest.exports.cortex_gateway_backend();
         let (target, meter) = (backend.target.load_full(), guest.meter());
-        let running = exports.call_discover(&mut guest.store, &target);
+        let running = guest.exports.call_discover(&mut guest.store, &target);
         let result = tokio::time::timeout(wall, meter.time(running)).await;
         let found = guest.end("discover", wall, result)?;
         if let Ok(catalog) = &found
@@ -335,7 +332,7 @@ impl Adapter {
         backend: &Backend,
         caller: &Principal,
         function: &'static str,
-    ) -> Result<(Guest<BackendAdapter>, Option<WarmKey>), Fault> {
+    ) -> Result<(Guest<AdapterExports>, Option<WarmKey>), Fault> {
         self.profile.admit(function)?;
         if self.runtime.config.instances == InstanceMode::Call {
             return Ok((self.fresh(function).await?, None));
@@ -351,15 +348,15 @@ impl Adapter {
         }
     }
 
-    fn keep(&self, key: Option<WarmKey>, guest: Guest<BackendAdapter>) {
+    fn keep(&self, key: Option<WarmKey>, guest: Guest<AdapterExports>) {
         if let Some(key) = key {
             self.warm.put(key, guest);
         }
     }
 
-    async fn fresh(&self, function: &'static str) -> Result<Guest<BackendAdapter>, Fault> {
+    async fn fresh(&self, function: &'static str) -> Result<Guest<AdapterExports>, Fault> {
         let (mut store, slot) = self.profile.room(function, SLOT_WAIT).await?;
-        let exports = self.pre.instantiate_async(&mut store).await;
+        let exports = self.pre.instantiate(&mut store).await;
         self.profile.born(function, store, slot, exports)
     }
 
@@ -374,9 +371,13 @@ impl Adapter {
     fn egress(&self, backend: &Backend, shown: &Shown, technical: Option<&Secret>) -> Egress {
         Egress {
             client: self.runtime.client.clone(),
-            origin: backend.origin.clone(),
+            home: Some(Home {
+                origin: backend.origin.clone(),
+                backend: backend.id.clone(),
+            }),
+            grants: Arc::clone(&self.profile.grants),
+            meter: Arc::clone(&self.profile.meter),
             timeout: backend.timeout,
-            backend: backend.id.clone(),
             caller: match shown {
                 Shown::Caller(token) => Some(token.clone()),
                 Shown::Nothing | Shown::Never | Shown::Account(..) => None,
@@ -387,7 +388,6 @@ impl Adapter {
             },
             technical: technical.cloned(),
             anonymous: matches!(shown, Shown::Never),
-            meter: Arc::clone(&self.profile.meter),
             exchanges_left: self.profile.limits.max_exchanges,
             max_body: self.profile.limits.max_result_bytes,
         }

@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::instance::State;
-use super::v0_1::adapter::cortex::gateway::client::{AskError, Host};
+use super::v0_2::adapter::cortex::gateway::client::{AskError, Host};
 
 /// Questions of one call.
 const MOST: u32 = 32;

@@ -17,8 +17,10 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::accepted;
 use super::engine::Runtime;
-use super::loader::{self, Refusal};
+use super::grants::Want;
+use super::loader::{self, Fresh, Refusal};
 use super::set::{File, Live, Plugins, digest};
 use super::trust;
 use scan::{Stamp, scan, settings_digest, signature};
@@ -269,15 +271,48 @@ impl Directory {
                 by: by.to_owned(),
             });
         }
+        self.hold_back(&fresh, before, file).await?;
         Ok(Some(Live {
             name: fresh.name,
             version: fresh.version,
             kind: fresh.kind,
+            line: fresh.line,
             digest,
             since: OffsetDateTime::now_utc(),
             settings,
             loaded: fresh.loaded,
         }))
+    }
+
+    /// Refuses a version that wants more than the one before, until the operator has said something to it.
+    async fn hold_back(&self, fresh: &Fresh, before: &File, file: &str) -> Result<(), Refusal> {
+        let profile = fresh.loaded.profile();
+        let store = self.runtime.store.as_ref();
+        let known = match (&before.live, store) {
+            (Some(live), _) if live.name == fresh.name => Some(live.loaded.profile().wants.clone()),
+            (_, Some(store)) => accepted::of(store, &fresh.name)
+                .await
+                .unwrap_or_else(|error| {
+                    warn!(%error, file, "what this plugin wanted before cannot be found out");
+                    None
+                }),
+            (_, None) => None,
+        };
+        let mut more = known.map_or_else(Vec::new, |known| Want::beyond(&profile.wants, &known));
+        more.retain(|want| !profile.grants.settles(want));
+        if !more.is_empty() {
+            let wants: Vec<String> = more.iter().map(|want| format!("`{want}`")).collect();
+            return Err(Refusal::WantsMore {
+                wants: wants.join(", "),
+                file: file.to_owned(),
+            });
+        }
+        if let Some(store) = store
+            && let Err(error) = accepted::remember(store, &fresh.name, &profile.wants).await
+        {
+            warn!(%error, file, "what this plugin wants cannot be remembered");
+        }
+        Ok(())
     }
 
     fn remove(&self, file: &str) {

@@ -1,7 +1,8 @@
 //! The `http` import: where a component may reach, and how credentials are attached.
 //!
 //! A component names a credential; the token is added here, after the component has let go of
-//! the request, and only towards the origin of the backend that the call is about.
+//! the request, and only towards the origin of the backend that the call is about. A secret that the
+//! operator granted goes to the origin that it is bound to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Origin, Url};
 use wasmtime::component::Resource;
 
+use super::grants::Grants;
 use super::incoming::Incoming;
 use super::instance::State;
 use super::meter::Meter;
-use super::v0_1::adapter::cortex::gateway::http::{
+use super::profile::Profile;
+use super::v0_2::adapter::cortex::gateway::http::{
     Credential, Header, Host, HttpError, Request, Response,
 };
 use crate::mcp::json;
@@ -45,12 +48,14 @@ const OWNED_BY_HOST: &[&str] = &[
 pub(super) struct Egress {
     /// Sends the requests.
     pub(super) client: Client,
-    /// The only origin that may be reached.
-    pub(super) origin: Origin,
+    /// The backend that the call is about, if it is about one.
+    pub(super) home: Option<Home>,
+    /// What else may be reached, and with which secrets.
+    pub(super) grants: Arc<Grants>,
+    /// Counts requests and what comes back.
+    pub(super) meter: Arc<Meter>,
     /// Longest exchange.
     pub(super) timeout: Duration,
-    /// Which backend that is.
-    pub(super) backend: BackendId,
     /// The caller's token, in calls made for a user.
     pub(super) caller: Option<Secret>,
     /// That of the account at this backend, if one is linked.
@@ -59,12 +64,18 @@ pub(super) struct Egress {
     pub(super) technical: Option<Secret>,
     /// The backend is shown no tokens: where one is wanted, the request goes without.
     pub(super) anonymous: bool,
-    /// Counts requests and what comes back.
-    pub(super) meter: Arc<Meter>,
     /// Exchanges that are left.
     pub(super) exchanges_left: u32,
     /// Largest response body.
     pub(super) max_body: usize,
+}
+
+/// The backend of a call.
+pub(super) struct Home {
+    /// Where it is. The only place that tokens go to.
+    pub(super) origin: Origin,
+    /// Which one it is.
+    pub(super) backend: BackendId,
 }
 
 impl Host for State {
@@ -95,6 +106,23 @@ impl State {
 }
 
 impl Egress {
+    /// That of a call which is about no backend: what was granted, and no tokens.
+    pub(super) fn without_backend(plugin: &Arc<Profile>, timeout: Duration) -> Self {
+        Self {
+            client: plugin.runtime.client.clone(),
+            home: None,
+            grants: Arc::clone(&plugin.grants),
+            meter: Arc::clone(&plugin.meter),
+            timeout,
+            caller: None,
+            account: None,
+            technical: None,
+            anonymous: false,
+            exchanges_left: plugin.limits.max_exchanges,
+            max_body: plugin.limits.max_result_bytes,
+        }
+    }
+
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
         let (request, timeout) = self.admit(request)?;
         let answer = self
@@ -145,10 +173,10 @@ impl Egress {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid("a URL must not carry a user".to_owned()));
         }
-        if url.origin() != self.origin {
-            return Err(HttpError::OriginNotGranted(
-                url.origin().ascii_serialization(),
-            ));
+        let origin = url.origin();
+        let at_home = self.home.as_ref().is_some_and(|home| home.origin == origin);
+        if !at_home && !self.grants.reaches(&origin) {
+            return Err(HttpError::OriginNotGranted(origin.ascii_serialization()));
         }
         url.set_fragment(None);
         let uri: Uri = url
@@ -176,49 +204,70 @@ impl Egress {
             let (name, value) = field(&name, &value).map_err(invalid)?;
             built = built.header(name, value);
         }
-        if let Some(secret) = self.credential(&request.credential)? {
-            let mut value =
-                HeaderValue::from_str(&format!("Bearer {}", secret.reveal())).map_err(|_| {
-                    HttpError::CredentialRefused("the token cannot travel in a header".to_owned())
-                })?;
-            value.set_sensitive(true);
-            built = built.header(http::header::AUTHORIZATION, value);
+        if let Some((name, value)) = self.credential(&request.credential, &origin, at_home)? {
+            // A plugin must not be able to stand beside it with a value of its own.
+            if let Some(headers) = built.headers_mut() {
+                headers.insert(name, value);
+            }
         }
         built
             .body(request.body.unwrap_or_default().into())
             .map_err(|_| invalid("the request cannot be sent".to_owned()))
     }
 
-    fn credential(&self, wanted: &Credential) -> Result<Option<&Secret>, HttpError> {
+    /// The field that says as whom a request to this origin is made.
+    fn credential(
+        &self,
+        wanted: &Credential,
+        origin: &Origin,
+        at_home: bool,
+    ) -> Result<Option<(HeaderName, HeaderValue)>, HttpError> {
         let refused = |why: &str| HttpError::CredentialRefused(why.to_owned());
-        match wanted {
-            Credential::None => Ok(None),
-            Credential::Caller | Credential::Technical if self.anonymous => Ok(None),
-            Credential::Caller => match &self.caller {
-                Some(token) => Ok(Some(token)),
-                None => Err(refused(
-                    "`caller`: this call is not made for a user, or this backend is shown no tokens",
-                )),
-            },
-            Credential::Technical => match &self.technical {
-                Some(token) => Ok(Some(token)),
-                None => Err(refused(
-                    "`technical`: only `discover` and `get-snapshot` may use it, and only towards backends that are shown tokens",
-                )),
-            },
-            Credential::LinkedAccount(at) if *at == self.backend.as_str() => {
-                Ok(self.account.as_ref())
+        let token = match wanted {
+            Credential::None => None,
+            Credential::Secret(name) => {
+                let secret = self.grants.secret(name);
+                let secret = secret.filter(|secret| secret.origin == *origin).ok_or_else(|| {
+                    refused("`secret`: no secret of this name is granted to this plugin for this origin")
+                })?;
+                return Ok(Some((secret.field.clone(), secret.value.clone())));
             }
-            Credential::LinkedAccount(_) => Err(refused(
-                "`linked-account`: only the account at the backend that the call is about",
-            )),
-            Credential::Secret(_) => Err(refused("`secret`: no secret is granted to this plugin")),
-            Credential::Other(kind) => Err(refused(&format!(
-                "`{}`: not known to this gateway",
-                kind.escape_debug()
-            ))),
-        }
+            Credential::Other(kind) => {
+                let kind = kind.escape_debug();
+                return Err(refused(&format!("`{kind}`: not known to this gateway")));
+            }
+            _ if !at_home => {
+                return Err(refused("tokens go to the backend that the call is about only"));
+            }
+            Credential::Caller | Credential::Technical if self.anonymous => None,
+            Credential::Caller => Some(self.caller.as_ref().ok_or_else(|| {
+                refused("`caller`: this call is not made for a user, or this backend is shown no tokens")
+            })?),
+            Credential::Technical => Some(self.technical.as_ref().ok_or_else(|| {
+                refused(
+                    "`technical`: only `discover` and `get-snapshot` may use it, and only towards backends that are shown tokens",
+                )
+            })?),
+            Credential::LinkedAccount(id) => {
+                let home = self.home.as_ref().filter(|home| home.backend.as_str() == id);
+                home.ok_or_else(|| {
+                    refused("`linked-account`: only the account at the backend that the call is about")
+                })?;
+                self.account.as_ref()
+            }
+        };
+        token.map(bearer).transpose()
     }
+}
+
+/// RFC 6750 §2.1.
+fn bearer(token: &Secret) -> Result<(HeaderName, HeaderValue), HttpError> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
+    let mut value = value.map_err(|_| {
+        HttpError::CredentialRefused("the token cannot travel in a header".to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok((http::header::AUTHORIZATION, value))
 }
 
 /// Why there is no answer, in the words of the contract.

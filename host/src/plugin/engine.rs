@@ -1,26 +1,27 @@
-//! The one engine: compiled code, the epoch clock, linkers by plugin kind, and room for instances.
+//! The engines: compiled code, the epoch clock, linkers by plugin kind, and room for instances.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy,
     PoolingAllocationConfig, Store,
 };
 
+use super::imports;
 use super::instance::{self, State};
+use super::kept::Kept;
 use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
+use super::loader::Kind;
 use super::memory::Memories;
 use super::meter::Meters;
-use super::settings::Settings;
-use super::v0_1;
 use crate::config::PluginConfig;
 use crate::outbound::Client;
-use crate::types::PluginName;
+use crate::store::Store as GatewayStore;
 
 /// Stack of a guest. Deeper recursion traps.
 const STACK_BYTES: usize = 512 * 1024;
@@ -50,15 +51,80 @@ pub enum EngineError {
     Engine(#[source] wasmtime::Error),
 }
 
-/// The engine and what goes with it. One per process.
-pub struct Runtime {
+/// An engine, and what components of each kind may import.
+pub(super) struct Machine {
     pub(super) engine: Engine,
+    adapters: Linker<State>,
+    policies: Linker<State>,
+    exporters: Linker<State>,
+    /// Whether it counts what guests do: exact and the same every time, and slower.
+    counts: bool,
+}
+
+impl Machine {
+    fn new(
+        config: &PluginConfig,
+        cache_dir: Option<&Path>,
+        counts: bool,
+    ) -> Result<Arc<Self>, EngineError> {
+        let mut wasm = engine_config(config, cache_dir)?;
+        wasm.consume_fuel(counts);
+        let engine = Engine::new(&wasm).map_err(EngineError::Engine)?;
+        spawn_clock(&engine);
+        let linked = || -> wasmtime::Result<_> {
+            let mut policies = Linker::new(&engine);
+            wasmtime_wasi::p2::add_to_linker_async(&mut policies)?;
+            imports::offer_all(&mut policies)?;
+            let (mut exporters, mut adapters) = (policies.clone(), policies.clone());
+            imports::offer_exporters(&mut exporters)?;
+            imports::offer_adapters(&mut adapters)?;
+            Ok((policies, exporters, adapters))
+        };
+        let (policies, exporters, adapters) = linked().map_err(EngineError::Engine)?;
+        Ok(Arc::new(Self {
+            engine,
+            adapters,
+            policies,
+            exporters,
+            counts,
+        }))
+    }
+
+    /// What a component of this kind may import.
+    pub(super) fn linker(&self, kind: Kind) -> &Linker<State> {
+        match kind {
+            Kind::BackendAdapter => &self.adapters,
+            Kind::ScopePolicy => &self.policies,
+            Kind::AuditExporter => &self.exporters,
+        }
+    }
+
+    /// An empty store with limits and clock.
+    pub(super) fn store(&self, state: State) -> Store<State> {
+        let mut store = Store::new(&self.engine, state);
+        instance::arm(&mut store);
+        if self.counts {
+            // Until a call begins: what instantiation needs.
+            let set = store.set_fuel(u64::MAX);
+            debug_assert!(set.is_ok(), "this engine counts");
+        }
+        store
+    }
+}
+
+/// The engines and what goes with them. One per process.
+pub struct Runtime {
+    /// The one that all plugins run in, unless their fuel is bounded.
+    pub(super) machine: Arc<Machine>,
+    counting: OnceLock<Arc<Machine>>,
+    cache_dir: Option<PathBuf>,
     /// Those of a plugin for which no others are set.
     pub(super) limits: Arc<Limits>,
     pub(super) client: Client,
-    pub(super) adapters: Linker<State>,
-    /// For policies and exporters, which import nothing but `log` and WASI.
-    pub(super) others: Linker<State>,
+    /// Where plugins keep what they were granted to keep.
+    pub(super) kept: Option<Kept>,
+    /// Where is written what plugins wanted.
+    pub(super) store: Option<GatewayStore>,
     pub(super) config: PluginConfig,
     /// What plugins use.
     pub(super) meters: Meters,
@@ -67,7 +133,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts the engine. Compiled components are kept in `cache_dir`, if there is one.
+    /// Starts the engine. Compiled components are kept in `cache_dir`, and what plugins keep in the
+    /// store, if there are such.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -75,23 +142,22 @@ impl Runtime {
         config: &PluginConfig,
         cache_dir: Option<&Path>,
         client: Client,
+        store: Option<&GatewayStore>,
     ) -> Result<Arc<Self>, EngineError> {
-        let engine =
-            Engine::new(&engine_config(config, cache_dir)?).map_err(EngineError::Engine)?;
-        let others = base_linker(&engine).map_err(EngineError::Engine)?;
-        let adapters = adapter_linker(&engine).map_err(EngineError::Engine)?;
-        spawn_clock(&engine);
         Ok(Arc::new(Self {
-            engine,
+            machine: Machine::new(config, cache_dir, false)?,
+            counting: OnceLock::new(),
+            cache_dir: cache_dir.map(Path::to_owned),
             limits: Arc::new(Limits {
                 memory_bytes: config.memory_bytes,
                 compute_ms: config.compute_ms,
+                fuel: None,
                 max_exchanges: config.max_exchanges,
                 max_result_bytes: config.max_result_bytes,
             }),
             client,
-            adapters,
-            others,
+            kept: store.map(Kept::new),
+            store: store.cloned(),
             meters: Meters::default(),
             memories: Arc::new(Memories::new()),
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
@@ -107,20 +173,24 @@ impl Runtime {
             .ok()
     }
 
-    /// An empty store with limits and clock. `is_exporter`: what it prints is no log.
-    pub(super) fn store(
-        &self,
-        plugin: PluginName,
-        settings: Settings,
-        limits: &Limits,
-        is_exporter: bool,
-    ) -> Store<State> {
-        let output = is_exporter.then_some(self.config.exporter_output);
-        let memories = Arc::clone(&self.memories);
-        let state = State::new(plugin, settings, memories, limits, output);
-        let mut store = Store::new(&self.engine, state);
-        instance::arm(&mut store);
-        store
+    /// The engine for these limits.
+    ///
+    /// # Errors
+    /// [`EngineError`] when there is none.
+    pub(super) fn machine_for(&self, limits: &Limits) -> Result<Arc<Machine>, EngineError> {
+        if limits.fuel.is_none() {
+            return Ok(Arc::clone(&self.machine));
+        }
+        if let Some(machine) = self.counting.get() {
+            return Ok(Arc::clone(machine));
+        }
+        let machine = Machine::new(&self.config, self.cache_dir.as_deref(), true)?;
+        Ok(Arc::clone(self.counting.get_or_init(|| machine)))
+    }
+
+    /// What calls remember.
+    pub(super) fn memories(&self) -> Arc<Memories> {
+        Arc::clone(&self.memories)
     }
 }
 
@@ -163,49 +233,6 @@ fn cache(dir: &Path) -> Result<Cache, EngineError> {
         dir: dir.display().to_string(),
         source,
     })
-}
-
-fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    v0_1::adapter::cortex::gateway::log::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    v0_1::adapter::cortex::gateway::settings::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    v0_1::adapter::cortex::gateway::types::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    Ok(linker)
-}
-
-fn adapter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = base_linker(engine)?;
-    v0_1::adapter::cortex::gateway::http::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    v0_1::adapter::cortex::gateway::progress::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    v0_1::adapter::cortex::gateway::client::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    v0_1::adapter::cortex::gateway::memory::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    v0_1::adapter::cortex::gateway::client_log::add_to_linker::<_, HasSelf<State>>(
-        &mut linker,
-        |state| state,
-    )?;
-    Ok(linker)
 }
 
 /// Moves the epoch on. A thread and not a task, so that guests that keep every worker busy are

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::egress::Egress;
 use super::fault::{Cause, Fault};
-use super::instance::{Guest, State};
+use super::instance::Guest;
+use super::lines::{ExporterExports, ExporterPre};
 use super::profile::Profile;
-use super::v0_1::exporter::exports::cortex::gateway::exporter::ExportError;
-use super::v0_1::exporter::{AuditExporter, AuditExporterPre};
+use super::v0_2::exporter::exports::cortex::gateway::exporter::ExportError;
 use crate::types::PluginName;
 
-pub use super::v0_1::exporter::exports::cortex::gateway::exporter::AuditRecord;
+pub use super::v0_2::exporter::exports::cortex::gateway::exporter::AuditRecord;
 
 /// Longest one batch may take.
 const WALL: Duration = Duration::from_secs(30);
+/// Longest exchange.
+const EXCHANGE: Duration = Duration::from_secs(10);
 
 /// A loaded audit exporter.
 pub struct Exporter {
@@ -22,15 +25,11 @@ pub struct Exporter {
     /// Its own version.
     pub version: String,
     profile: Arc<Profile>,
-    pre: AuditExporterPre<State>,
+    pre: ExporterPre,
 }
 
 impl Exporter {
-    pub(super) fn new(
-        profile: Arc<Profile>,
-        version: String,
-        pre: AuditExporterPre<State>,
-    ) -> Self {
+    pub(super) fn new(profile: Arc<Profile>, version: String, pre: ExporterPre) -> Self {
         Self {
             name: profile.name.clone(),
             version,
@@ -53,12 +52,17 @@ impl Exporter {
         let fault = |cause| self.profile.fault(FUNCTION, cause);
         self.profile.admit(FUNCTION)?;
         let (mut store, slot) = self.profile.room(FUNCTION, WALL).await?;
-        let exports = self.pre.instantiate_async(&mut store).await;
-        let mut guest: Guest<AuditExporter> = self.profile.born(FUNCTION, store, slot, exports)?;
-        guest.begin(None, None, None, None);
+        let exports = self.pre.instantiate(&mut store).await;
+        let mut guest: Guest<ExporterExports> =
+            self.profile.born(FUNCTION, store, slot, exports)?;
+        guest.begin(
+            None,
+            Some(Egress::without_backend(&self.profile, EXCHANGE)),
+            None,
+            None,
+        );
         let meter = guest.meter();
-        let exports = guest.exports.cortex_gateway_exporter();
-        let running = meter.time(exports.call_export_batch(&mut guest.store, records));
+        let running = meter.time(guest.exports.call_export_batch(&mut guest.store, records));
         let result = tokio::time::timeout(WALL, running).await;
         match guest.end(FUNCTION, WALL, result)? {
             Ok(taken) if taken as usize <= records.len() => Ok(taken as usize),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::egress::Egress;
 use super::instance::State;
-use super::v0_1::adapter::cortex::gateway::http::{HttpError, Request};
+use super::v0_2::adapter::cortex::gateway::http::{HttpError, Request};
 use crate::outbound::Client;
 
 /// Longest that it may take; nobody waits for it.

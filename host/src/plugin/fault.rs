@@ -25,6 +25,9 @@ pub enum Cause {
     /// It computed for too long.
     #[error("used up its {0} ms of computing time")]
     Compute(u64),
+    /// It did more than it may.
+    #[error("used up its fuel of {0}")]
+    Fuel(u64),
     /// It took too long, waiting included.
     #[error("did not answer within {0} ms")]
     Wall(u64),
@@ -62,7 +65,7 @@ impl Cause {
     /// One stable word for audit, metrics and `error.data`.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Compute(_) | Self::Wall(_) => "plugin_time",
+            Self::Compute(_) | Self::Fuel(_) | Self::Wall(_) => "plugin_time",
             Self::Memory(_) => "plugin_memory",
             Self::Stack | Self::Trap(_) => "plugin_trap",
             Self::BadAnswer(_) => "plugin_bad_answer",
@@ -76,6 +79,9 @@ impl Cause {
         match self {
             Self::Compute(_) => {
                 "report it to the plugin's author, or raise `compute-ms` below `[limits]` in its .toml if the work is honest"
+            }
+            Self::Fuel(_) => {
+                "report it to the plugin's author, or raise `fuel` below `[limits]` in its .toml if the work is honest"
             }
             Self::Wall(_) => {
                 "see whether the plugin waits for something that is slow; its backend's _TIMEOUT_MS bounds each exchange"

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{debug, error, info, warn};
 
-use super::v0_1::adapter::cortex::gateway::log;
+use super::v0_2::adapter::cortex::gateway::log;
 use crate::types::{PluginName, RequestId};
 
 /// Most log lines of one call; the rest is counted.

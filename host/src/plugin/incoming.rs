@@ -15,7 +15,7 @@ use wasmtime::component::Resource;
 use super::egress::Egress;
 use super::instance::State;
 use super::meter::Meter;
-use super::v0_1::adapter::cortex::gateway::http::{Header, HostIncoming, HttpError, Request};
+use super::v0_2::adapter::cortex::gateway::http::{Header, HostIncoming, HttpError, Request};
 
 /// Largest piece that a component is handed at once.
 const MAX_PIECE: usize = 64 * 1024;

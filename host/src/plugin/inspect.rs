@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use super::directory::scan;
 use super::engine::Runtime;
+use super::grants::Want;
+use super::lines::Line;
 use super::loader::{self, Kind, Refusal};
 use super::model::Description;
 use super::set::digest;
+use super::settings::Beside;
 use super::trust;
 
 /// One interface that a component imports.
@@ -20,6 +23,19 @@ pub struct Import {
     pub meaning: &'static str,
 }
 
+/// One thing that a component would like to be granted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// What.
+    pub want: Want,
+    /// Why, in its own words.
+    pub reason: String,
+    /// Whether the file beside the component grants it.
+    pub met: bool,
+    /// Whether the operator has said something to it, yes or no.
+    pub settled: bool,
+}
+
 /// What was found out.
 pub struct Inspection {
     /// Bytes of the file.
@@ -28,8 +44,12 @@ pub struct Inspection {
     pub digest: String,
     /// What it is for, if that can be told.
     pub kind: Option<Kind>,
+    /// For which line of the contract it was built, if that can be told.
+    pub line: Option<Line>,
     /// What it imports.
     pub imports: Vec<Import>,
+    /// What it would like to be granted.
+    pub wants: Vec<Wanted>,
     /// How it introduces itself, if it gets that far.
     pub description: Option<Description>,
     /// Why this gateway would not run it. `None`: it would, with the settings beside it.
@@ -44,21 +64,24 @@ pub async fn inspect(runtime: &Arc<Runtime>, file: &Path) -> Result<Inspection, 
     let bytes = loader::read(file)?;
     let shown = file.file_name().unwrap_or_default().to_string_lossy();
     let (size, digest) = (bytes.len(), digest(&bytes));
-    let component = loader::compile(&runtime.engine, bytes).await?;
+    let component = loader::compile(&runtime.machine.engine, bytes).await?;
     let imports = component.component_type();
     let imports = imports
-        .imports(&runtime.engine)
+        .imports(&runtime.machine.engine)
         .map(|(name, _)| Import {
             name: name.to_owned(),
             meaning: meaning(name),
         })
         .collect();
-    let kind = loader::kind_of(&runtime.engine, &component);
+    let kind = loader::kind_of(&runtime.machine.engine, &component);
+    let kind = kind.as_ref().ok();
     let mut found = Inspection {
         size,
         digest,
-        kind: kind.as_ref().ok().copied(),
+        kind: kind.map(|(kind, _)| *kind),
+        line: kind.map(|(_, line)| *line),
         imports,
+        wants: Vec::new(),
         description: None,
         refusal: None,
     };
@@ -68,14 +91,38 @@ pub async fn inspect(runtime: &Arc<Runtime>, file: &Path) -> Result<Inspection, 
         found.refusal = Some(refusal);
         return Ok(found);
     }
-    match loader::introduced(runtime, &component, &shown).await {
-        Ok((_, _, description)) => found.description = Some(description),
+    let beside = match Beside::read(file, &runtime.limits) {
+        Ok(beside) => beside,
+        Err(error) => {
+            found.refusal = Some(error.into());
+            return Ok(found);
+        }
+    };
+    match loader::introduced(runtime, &runtime.machine, &component, &shown).await {
+        Ok(introduced) => {
+            let capabilities = &introduced.description.capabilities;
+            let reason = |want: &Want| {
+                let asks = capabilities.iter().find(|asks| Want::of(asks) == *want);
+                asks.map(|asks| asks.reason.clone()).unwrap_or_default()
+            };
+            let wants = Want::all(&introduced.description, introduced.line);
+            found.wants = (wants.into_iter())
+                .map(|want| Wanted {
+                    met: beside.grants.meets(&want),
+                    settled: beside.grants.settles(&want),
+                    reason: reason(&want),
+                    want,
+                })
+                .collect();
+            found.description = Some(introduced.description);
+        }
         Err(refusal) => {
             found.refusal = Some(refusal);
             return Ok(found);
         }
     }
-    found.refusal = loader::link(runtime, component, file, &shown).await.err();
+    let linked = loader::link(runtime, &runtime.machine, &component, beside, &shown);
+    found.refusal = linked.await.err();
     Ok(found)
 }
 
@@ -84,9 +131,11 @@ fn meaning(name: &str) -> &'static str {
     let interface = name.split('@').next().unwrap_or_default();
     match interface.strip_prefix("cortex:gateway/") {
         Some("http") => {
-            "send requests to the backend that a call is about, and nowhere else; the gateway attaches tokens"
+            "send requests to the backend that a call is about and to origins that you grant, and nowhere else; the gateway attaches tokens"
         }
         Some("memory") => "remember short texts between calls of one user and one backend",
+        Some("kv") => "keep values in the gateway's store, as much as you grant",
+        Some("metrics") => "tell figures of its own on /metrics",
         Some("client") => "ask the user's client something in the middle of a call",
         Some("progress") => "tell how far a call is",
         Some("client-log") => "send log messages to the client of a call",

@@ -15,18 +15,19 @@ use super::client::QuestionSink;
 use super::egress::Egress;
 use super::farewell::Farewell;
 use super::fault::{Cause, Fault, millis};
+use super::figures::{Figure, MOST_FIGURES, Told};
 use super::guest_log::LogSink;
 use super::incoming::OpenResponses;
+use super::kept::MOST_KEEPING;
 use super::limits::{Limits, Memory};
 use super::memory::{Held, Memories, Whose};
 use super::meter::Meter;
 use super::patience::Patience;
 use super::profile::Profile;
-use super::settings::Settings;
 use super::stdio::{Destination, Lines};
-use super::v0_1::adapter::cortex::gateway::{client_log, log, progress, settings, types};
+use super::v0_2::adapter::cortex::gateway::{client_log, log, metrics, progress, settings, types};
 use crate::config::ExporterOutput;
-use crate::types::{PluginName, Principal, RequestId};
+use crate::types::{Principal, RequestId};
 
 /// Takes progress, total and message while a call runs.
 pub type ProgressSink = Box<dyn FnMut(f64, Option<f64>, Option<String>) + Send>;
@@ -54,7 +55,10 @@ pub(super) struct State {
     ticks_left: u64,
     out_of_ticks: bool,
     log: LogSink,
-    settings: Settings,
+    /// Whose instance it is.
+    pub(super) profile: Arc<Profile>,
+    /// How often the call in flight may still ask for what the plugin keeps.
+    pub(super) keeping: u32,
     /// What the call in flight may reach; nothing outside adapter calls.
     pub(super) egress: Option<Egress>,
     /// Responses that the call in flight is reading.
@@ -77,13 +81,12 @@ impl State {
     /// A state for a new instance of `plugin`. `output`: where its standard
     /// output goes, if not into the log.
     pub(super) fn new(
-        plugin: PluginName,
-        settings: Settings,
+        profile: &Arc<Profile>,
         memories: Arc<Memories>,
-        limits: &Limits,
         output: Option<ExporterOutput>,
     ) -> Self {
-        let log = LogSink::new(plugin);
+        let log = LogSink::new(profile.name.clone());
+        let limits = &profile.limits;
         let stdout = output.map_or_else(|| Destination::Log(log.clone()), Destination::Own);
         let wasi = WasiCtx::builder()
             .stdout(Lines::new(stdout))
@@ -100,7 +103,8 @@ impl State {
             ticks_left: limits.compute_ticks(),
             out_of_ticks: false,
             log,
-            settings,
+            profile: Arc::clone(profile),
+            keeping: MOST_KEEPING,
             egress: None,
             incoming: OpenResponses::default(),
             farewell: None,
@@ -144,7 +148,29 @@ impl log::Host for State {
 
 impl settings::Host for State {
     fn get(&mut self) -> String {
-        self.settings.text().to_owned()
+        self.profile.settings.text().to_owned()
+    }
+}
+
+impl metrics::Host for State {
+    fn add(&mut self, name: String, by: u64) {
+        self.figure(&name, Figure::Counter(by));
+    }
+
+    fn set(&mut self, name: String, value: f64) {
+        self.figure(&name, Figure::Gauge(value));
+    }
+}
+
+impl State {
+    fn figure(&mut self, name: &str, figure: Figure) {
+        if self.profile.meter.told(name, figure) == Told::RefusedFirst {
+            tracing::warn!(
+                plugin.name = %self.profile.name,
+                "a figure of the plugin is left out: it has more than {MOST_FIGURES}, or names one wrongly; \
+                 hint: report it to the plugin's author"
+            );
+        }
     }
 }
 
@@ -208,6 +234,7 @@ impl<B> Guest<B> {
         self.profile.meter.called();
         let state = self.store.data_mut();
         state.asked = 0;
+        state.keeping = MOST_KEEPING;
         state.held.begin(whose);
         state.ticks_left = ticks;
         state.out_of_ticks = false;
@@ -216,6 +243,10 @@ impl<B> Guest<B> {
         state.patience = Arc::new(Patience::new());
         state.log.begin(request);
         self.store.set_epoch_deadline(1);
+        if let Some(fuel) = self.profile.limits.fuel {
+            let set = self.store.set_fuel(fuel);
+            debug_assert!(set.is_ok(), "its engine counts");
+        }
     }
 
     /// Counts what it uses.
@@ -261,8 +292,7 @@ fn number(caller: &Principal) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     let key = KEY.get_or_init(RandomState::new);
     // Not that of nobody.
-    key.hash_one((&caller.issuer, &caller.subject))
-        .max(1)
+    key.hash_one((&caller.issuer, &caller.subject)).max(1)
 }
 
 /// Bounds the store and starts its clock. Goes with [`State::new`].
@@ -282,6 +312,7 @@ pub(super) fn cause_of(error: &wasmtime::Error, state: &State, limits: &Limits) 
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => Cause::Stack,
+        Some(Trap::OutOfFuel) => Cause::Fuel(limits.fuel.unwrap_or_default()),
         trap => {
             let what = trap.map_or_else(|| format!("{error:#}"), |t| t.to_string());
             let said = state

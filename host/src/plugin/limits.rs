@@ -16,6 +16,8 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 pub(super) struct Limits {
     pub(super) memory_bytes: usize,
     pub(super) compute_ms: u64,
+    /// Instructions of WebAssembly, more or less; `None`: they are not counted.
+    pub(super) fuel: Option<u64>,
     pub(super) max_exchanges: u32,
     pub(super) max_result_bytes: usize,
 }
@@ -36,7 +38,7 @@ pub(super) struct Settable {
 }
 
 /// All of them. The ranges are those of the variables that set them for all plugins.
-pub(super) const SETTABLE: [Settable; 4] = [
+pub(super) const SETTABLE: [Settable; 5] = [
     Settable {
         key: "memory-mib",
         range: (2, 1024),
@@ -46,6 +48,11 @@ pub(super) const SETTABLE: [Settable; 4] = [
         key: "compute-ms",
         range: (10, 60_000),
         set: |limits, ms| limits.compute_ms = ms,
+    },
+    Settable {
+        key: "fuel",
+        range: (10_000, 1_000_000_000_000),
+        set: |limits, fuel| limits.fuel = Some(fuel),
     },
     Settable {
         key: "exchanges",

@@ -10,22 +10,19 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Engine, Trap};
 
 use super::adapter::Adapter;
-use super::engine::Runtime;
+use super::engine::{Machine, Runtime};
 use super::exporter::Exporter;
 use super::fault::Fault;
+use super::grants::Want;
 use super::instance::State;
+use super::lines::{AdapterPre, ExporterPre, Line, PolicyPre};
 use super::model::Description;
 use super::policy::Policy;
-use super::profile::Profile;
+use super::profile::{Profile, Terms};
 use super::set::Loaded;
-use super::settings::{BadSettings, Settings};
-use super::v0_1::adapter::BackendAdapterPre;
-use super::v0_1::exporter::AuditExporterPre;
-use super::v0_1::policy::ScopePolicyPre;
+use super::settings::{BadSettings, Beside, Settings};
 use crate::types::{InvalidName, PluginName};
 
-/// The line of `cortex:gateway` that this gateway serves.
-const SERVED_LINE: (u64, u64) = (0, 1);
 /// Longest a plugin may take to describe itself.
 const DESCRIBE_WALL: Duration = Duration::from_secs(5);
 /// Largest component file that is read.
@@ -108,9 +105,9 @@ pub enum Refusal {
     SeveralKinds(String),
     /// It was built for another line of the contract.
     #[error(
-        "it was built for cortex:gateway {found}, and this gateway serves {}.{}.x; hint: rebuild it with \
-         cortex-plugin-sdk {}.{}, or update the gateway",
-        SERVED_LINE.0, SERVED_LINE.1, SERVED_LINE.0, SERVED_LINE.1
+        "it was built for cortex:gateway {found}, and this gateway serves {served}; hint: rebuild it with the \
+         cortex-plugin-sdk of this gateway, or update the gateway",
+        served = Line::served()
     )]
     OtherLine {
         /// The version in its exports.
@@ -118,9 +115,23 @@ pub enum Refusal {
     },
     /// It imports what is not offered, or an export has the wrong shape.
     #[error(
-        "it does not fit: {0}; hint: a {1} may import only what its world in wit/v0.1 lists, and WASI"
+        "it does not fit: {0}; hint: a {1} may import only what its world in wit/ lists, and WASI"
     )]
     DoesNotFit(String, &'static str),
+    /// It wants more than the version before, and the operator has not said anything to that.
+    #[error(
+        "it wants more than the version before: {wants}; hint: `cortex-gateway plugin diff` shows it, and \
+         `cortex-gateway plugin grant {file}` lets it have that"
+    )]
+    WantsMore {
+        /// What it wants besides.
+        wants: String,
+        /// The file.
+        file: String,
+    },
+    /// No engine for it.
+    #[error("its fuel cannot be bounded on this machine: {0}")]
+    NoEngine(String),
     /// It failed while it was tried.
     #[error("it failed when it was tried: {0}")]
     Failed(#[from] Fault),
@@ -145,6 +156,7 @@ pub(super) struct Fresh {
     pub(super) name: PluginName,
     pub(super) version: String,
     pub(super) kind: Kind,
+    pub(super) line: Line,
     pub(super) loaded: Loaded,
 }
 
@@ -156,45 +168,51 @@ pub(super) async fn load(
     shown: &str,
     bytes: Vec<u8>,
 ) -> Result<Fresh, Refusal> {
-    let component = compile(&runtime.engine, bytes).await?;
-    link(runtime, component, file, shown).await
+    let beside = Beside::read(file, &runtime.limits)?;
+    let machine = runtime.machine_for(&beside.limits);
+    let machine = machine.map_err(|error| Refusal::NoEngine(error.to_string()))?;
+    let component = compile(&machine.engine, bytes).await?;
+    link(runtime, &machine, &component, beside, shown).await
 }
 
 /// Like [`load`], of what is compiled already.
 pub(super) async fn link(
     runtime: &Arc<Runtime>,
-    component: Component,
-    file: &Path,
+    machine: &Arc<Machine>,
+    component: &Component,
+    beside: Beside,
     shown: &str,
 ) -> Result<Fresh, Refusal> {
-    let (kind, pre, description) = introduced(runtime, &component, shown).await?;
+    let Introduced {
+        kind,
+        line,
+        pre,
+        description,
+    } = introduced(runtime, machine, component, shown).await?;
     let does_not_fit = |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
     let schema = description.settings_schema.as_deref();
-    let (settings, limits) = Settings::load(file, schema, &runtime.limits)?;
+    let terms = Terms {
+        settings: Settings::fitting(&beside, schema)?,
+        limits: beside.limits,
+        grants: beside.grants,
+        wants: Want::all(&description, line),
+    };
     let name: PluginName = description.name.parse()?;
     let version: String = description.version.chars().take(64).collect();
-    let host = Arc::clone(runtime);
-    let is_exporter = kind == Kind::AuditExporter;
-    let profile = Profile::new(
-        Arc::clone(&host),
-        name.clone(),
-        settings,
-        limits,
-        is_exporter,
-    );
+    let profile = Profile::new(runtime, machine, name.clone(), terms, kind);
     let loaded = match kind {
         Kind::BackendAdapter => {
-            let pre = BackendAdapterPre::new(pre).map_err(does_not_fit)?;
-            let adapter = Adapter::new(host, profile, version.clone(), pre);
+            let pre = AdapterPre::new(line, pre).map_err(does_not_fit)?;
+            let adapter = Adapter::new(Arc::clone(runtime), profile, version.clone(), pre);
             Loaded::Adapter(Arc::new(adapter))
         }
         Kind::ScopePolicy => {
-            let pre = ScopePolicyPre::new(pre).map_err(does_not_fit)?;
+            let pre = PolicyPre::new(line, pre).map_err(does_not_fit)?;
             let policy = Policy::new(profile, version.clone(), pre);
             Loaded::Policy(Arc::new(policy.await?))
         }
         Kind::AuditExporter => {
-            let pre = AuditExporterPre::new(pre).map_err(does_not_fit)?;
+            let pre = ExporterPre::new(line, pre).map_err(does_not_fit)?;
             let exporter = Exporter::new(profile, version.clone(), pre);
             Loaded::Exporter(Arc::new(exporter))
         }
@@ -203,26 +221,37 @@ pub(super) async fn link(
         name,
         version,
         kind,
+        line,
         loaded,
     })
+}
+
+/// What a component says of itself, by its exports and by its word.
+pub(super) struct Introduced {
+    pub(super) kind: Kind,
+    pub(super) line: Line,
+    pub(super) pre: InstancePre<State>,
+    pub(super) description: Description,
 }
 
 /// Links a component for what it is, and lets it introduce itself.
 pub(super) async fn introduced(
     runtime: &Arc<Runtime>,
+    machine: &Arc<Machine>,
     component: &Component,
     shown: &str,
-) -> Result<(Kind, InstancePre<State>, Description), Refusal> {
-    let kind = kind_of(&runtime.engine, component)?;
-    let linker = if kind == Kind::BackendAdapter {
-        &runtime.adapters
-    } else {
-        &runtime.others
-    };
+) -> Result<Introduced, Refusal> {
+    let (kind, line) = kind_of(&machine.engine, component)?;
     let does_not_fit = |e: wasmtime::Error| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str());
-    let pre = linker.instantiate_pre(component).map_err(does_not_fit)?;
-    let description = describe(runtime, kind, &pre, shown).await?;
-    Ok((kind, pre, description))
+    let pre = machine.linker(kind).instantiate_pre(component);
+    let pre = pre.map_err(does_not_fit)?;
+    let description = describe(runtime, machine, (kind, line), &pre, shown).await?;
+    Ok(Introduced {
+        kind,
+        line,
+        pre,
+        description,
+    })
 }
 
 /// Reads a component whole.
@@ -252,7 +281,7 @@ pub(super) async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component
 }
 
 /// Tells kind and line from the exports, so that no manifest can contradict them.
-pub(super) fn kind_of(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
+pub(super) fn kind_of(engine: &Engine, component: &Component) -> Result<(Kind, Line), Refusal> {
     let ty = component.component_type();
     let mut kinds = Vec::new();
     let mut ours = false;
@@ -264,20 +293,18 @@ pub(super) fn kind_of(engine: &Engine, component: &Component) -> Result<Kind, Re
             continue;
         };
         ours = true;
-        if !is_served(version) {
-            return Err(Refusal::OtherLine {
-                found: version.to_owned(),
-            });
-        }
+        let line = Line::of(version).ok_or_else(|| Refusal::OtherLine {
+            found: version.to_owned(),
+        })?;
         kinds.extend(
             Kind::NAMES
                 .iter()
                 .filter(|(_, name, _)| *name == interface)
-                .map(|(kind, ..)| *kind),
+                .map(|(kind, ..)| (*kind, line)),
         );
     }
     match kinds[..] {
-        [kind] => Ok(kind),
+        [found] => Ok(found),
         [] if ours => Err(Refusal::DoesNotFit(
             "it exports no `backend`, `policy` or `exporter`".to_owned(),
             "plugin",
@@ -286,23 +313,18 @@ pub(super) fn kind_of(engine: &Engine, component: &Component) -> Result<Kind, Re
         _ => Err(Refusal::SeveralKinds(
             kinds
                 .iter()
-                .map(|k| k.as_str())
+                .map(|(kind, _)| kind.as_str())
                 .collect::<Vec<_>>()
                 .join(", "),
         )),
     }
 }
 
-fn is_served(version: &str) -> bool {
-    let mut parts = version.split('.');
-    let mut next = || parts.next().and_then(|part| part.parse::<u64>().ok());
-    (next(), next()) == (Some(SERVED_LINE.0), Some(SERVED_LINE.1))
-}
-
 /// Instantiates a component once and lets it introduce itself, with nothing granted.
 async fn describe(
     runtime: &Arc<Runtime>,
-    kind: Kind,
+    machine: &Arc<Machine>,
+    (kind, line): (Kind, Line),
     pre: &InstancePre<State>,
     file: &str,
 ) -> Result<Description, Refusal> {
@@ -312,14 +334,14 @@ async fn describe(
         .to_ascii_lowercase()
         .replace('_', "-");
     let name: PluginName = stem.parse().or_else(|_| "unnamed".parse())?;
-    let profile = Profile::of_a_stranger(runtime, name);
+    let profile = Profile::of_a_stranger(runtime, machine, name);
     let (mut store, slot) = profile.room("describe", DESCRIBE_WALL).await?;
 
     macro_rules! introduce {
         ($pre:ident) => {{
-            let pre = $pre::new(pre.clone())
+            let pre = $pre::new(line, pre.clone())
                 .map_err(|e| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str()))?;
-            match pre.instantiate_async(&mut store).await {
+            match pre.instantiate(&mut store).await {
                 // An export of another shape than its name says: no trap, and no fault of its code.
                 Err(error) if error.downcast_ref::<Trap>().is_none() => {
                     Err(Refusal::DoesNotFit(format!("{error:#}"), kind.as_str()))
@@ -327,40 +349,16 @@ async fn describe(
                 exports => {
                     let mut guest = profile.born("describe", store, slot, exports)?;
                     guest.begin(None, None, None, None);
-                    let exports = guest.exports.cortex_gateway_plugin();
-                    let result = tokio::time::timeout(
-                        DESCRIBE_WALL,
-                        exports.call_describe(&mut guest.store),
-                    )
-                    .await;
+                    let describing = guest.exports.describe(&mut guest.store);
+                    let result = tokio::time::timeout(DESCRIBE_WALL, describing).await;
                     Ok(guest.end("describe", DESCRIBE_WALL, result)?)
                 }
             }
         }};
     }
     match kind {
-        Kind::BackendAdapter => introduce!(BackendAdapterPre),
-        Kind::ScopePolicy => introduce!(ScopePolicyPre),
-        Kind::AuditExporter => introduce!(AuditExporterPre),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_line_of_the_contract_is_served() {
-        for (version, served) in [
-            ("0.1.0", true),
-            ("0.1.7", true),
-            ("0.2.0", false),
-            ("1.1.0", false),
-            ("0.1", true),
-            ("", false),
-            ("x", false),
-        ] {
-            assert_eq!(is_served(version), served, "{version}");
-        }
+        Kind::BackendAdapter => introduce!(AdapterPre),
+        Kind::ScopePolicy => introduce!(PolicyPre),
+        Kind::AuditExporter => introduce!(ExporterPre),
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use wasmtime::component::Resource;
 
 use super::instance::State;
-use super::v0_1::adapter::cortex::gateway::memory::{Host, HostSlot};
+use super::v0_2::adapter::cortex::gateway::memory::{Host, HostSlot};
 use crate::types::{BackendId, PluginName, Principal};
 
 /// Slots that are remembered, of everybody together.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::fault::{CODES, Cause};
+use super::figures::{Figure, Figures, Told};
 use crate::types::PluginName;
 
 /// What one plugin has used since the start.
@@ -19,10 +20,11 @@ pub(super) struct Meter {
     busy: AtomicU64,
     exchanges: AtomicU64,
     received: AtomicU64,
+    figures: Figures,
 }
 
 /// One reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// Calls of its exports.
     pub calls: u64,
@@ -34,6 +36,8 @@ pub struct Reading {
     pub exchanges: u64,
     /// Bytes of bodies that came back.
     pub received: u64,
+    /// What it counts itself, by name.
+    pub figures: Vec<(String, Figure)>,
 }
 
 impl Meter {
@@ -55,6 +59,11 @@ impl Meter {
     pub(super) fn received(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes a figure that the plugin tells.
+    pub(super) fn told(&self, name: &str, figure: Figure) -> Told {
+        self.figures.tell(name, figure)
     }
 
     /// Measures for how long something keeps a processor busy: by the time in which it is polled,
@@ -83,6 +92,7 @@ impl Meter {
             busy: Duration::from_nanos(count(&self.busy)),
             exchanges: count(&self.exchanges),
             received: count(&self.received),
+            figures: self.figures.read(),
         }
     }
 }

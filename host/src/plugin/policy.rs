@@ -3,26 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use super::adapter::to_wire;
 use super::fault::{Cause, Fault};
-use super::instance::{Guest, State};
+use super::instance::Guest;
+use super::lines::{PolicyExports, PolicyPre};
 use super::profile::Profile;
-use super::v0_1::policy::exports::cortex::gateway::policy::{
+use super::v0_2::policy::exports::cortex::gateway::policy::{
     Decision as WireDecision, PolicyError,
 };
-use super::v0_1::policy::{ScopePolicy, ScopePolicyPre};
+use crate::mcp::json;
 use crate::types::{PluginName, Principal, RequestId, Scope, ScopeSet};
 
-pub use super::v0_1::policy::exports::cortex::gateway::policy::Item;
+pub use super::v0_2::policy::exports::cortex::gateway::policy::Item;
 
 /// Longest a policy may take, computing and waiting for an instance together.
 const WALL: Duration = Duration::from_secs(5);
 
 /// What a policy says of one call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Decision {
     /// Yes.
     Allow,
+    /// Yes, with these arguments, a JSON object.
+    AllowWith(Box<RawValue>),
     /// No; these scopes would change that.
     MissingScope(ScopeSet),
     /// No; more scopes would not help. Carries the reason, for the caller.
@@ -38,7 +43,7 @@ pub struct Policy {
     /// What it looks at besides the item.
     reads: Vec<String>,
     profile: Arc<Profile>,
-    pre: ScopePolicyPre<State>,
+    pre: PolicyPre,
 }
 
 impl Policy {
@@ -49,7 +54,7 @@ impl Policy {
     pub(super) async fn new(
         profile: Arc<Profile>,
         version: String,
-        pre: ScopePolicyPre<State>,
+        pre: PolicyPre,
     ) -> Result<Self, Fault> {
         let mut policy = Self {
             name: profile.name.clone(),
@@ -61,8 +66,7 @@ impl Policy {
         let mut guest = policy.fresh("reads").await?;
         guest.begin(None, None, None, None);
         let meter = guest.meter();
-        let exports = guest.exports.cortex_gateway_policy();
-        let running = meter.time(exports.call_reads(&mut guest.store));
+        let running = meter.time(guest.exports.call_reads(&mut guest.store));
         let result = tokio::time::timeout(WALL, running).await;
         policy.reads = guest.end("reads", WALL, result)?;
         Ok(policy)
@@ -91,8 +95,11 @@ impl Policy {
         let mut guest = self.fresh("filter").await?;
         guest.begin(Some(request), None, None, Some(caller));
         let (meter, principal) = (guest.meter(), to_wire(caller));
-        let exports = guest.exports.cortex_gateway_policy();
-        let running = meter.time(exports.call_filter(&mut guest.store, &principal, items));
+        let running = meter.time(
+            guest
+                .exports
+                .call_filter(&mut guest.store, &principal, items),
+        );
         let result = tokio::time::timeout(WALL, running).await;
         match guest.end("filter", WALL, result)? {
             Ok(answers) if answers.len() == items.len() => Ok(answers),
@@ -119,12 +126,22 @@ impl Policy {
         guest.begin(Some(request), None, None, Some(caller));
         let arguments = self.reads("arguments").then(|| arguments.to_owned());
         let (meter, principal) = (guest.meter(), to_wire(caller));
-        let exports = guest.exports.cortex_gateway_policy();
         let running =
-            exports.call_authorize(&mut guest.store, &principal, item, arguments.as_ref());
+            guest
+                .exports
+                .call_authorize(&mut guest.store, &principal, item, arguments.as_ref());
         let result = tokio::time::timeout(WALL, meter.time(running)).await;
         match guest.end("authorize", WALL, result)? {
             Ok(WireDecision::Allow) => Ok(Decision::Allow),
+            Ok(WireDecision::AllowWith(arguments)) if self.reads("arguments") => {
+                json::raw_object(arguments)
+                    .map(Decision::AllowWith)
+                    .map_err(|e| self.unusable("authorize", format!("other arguments: {e}")))
+            }
+            Ok(WireDecision::AllowWith(_)) => Err(self.unusable(
+                "authorize",
+                "other arguments, though it does not read arguments".to_owned(),
+            )),
             Ok(WireDecision::MissingScope(scopes)) => {
                 // These go into a header: parsed, never reflected as they came.
                 let scopes: Result<ScopeSet, _> =
@@ -157,10 +174,10 @@ impl Policy {
         }
     }
 
-    async fn fresh(&self, function: &'static str) -> Result<Guest<ScopePolicy>, Fault> {
+    async fn fresh(&self, function: &'static str) -> Result<Guest<PolicyExports>, Fault> {
         self.profile.admit(function)?;
         let (mut store, slot) = self.profile.room(function, WALL).await?;
-        let exports = self.pre.instantiate_async(&mut store).await;
+        let exports = self.pre.instantiate(&mut store).await;
         self.profile.born(function, store, slot, exports)
     }
 

@@ -9,10 +9,12 @@ use tracing::{info, warn};
 use wasmtime::Store;
 
 use super::breaker::{Breaker, ROW};
-use super::engine::Runtime;
+use super::engine::{Machine, Runtime};
 use super::fault::{Cause, Fault, millis};
+use super::grants::{Grants, Want};
 use super::instance::{Guest, State, cause_of};
 use super::limits::Limits;
+use super::loader::Kind;
 use super::meter::Meter;
 use super::settings::Settings;
 use crate::types::PluginName;
@@ -20,44 +22,66 @@ use crate::types::PluginName;
 /// Of one loaded plugin.
 pub(super) struct Profile {
     pub(super) name: PluginName,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) limits: Arc<Limits>,
+    pub(super) grants: Arc<Grants>,
+    /// What it would like to be granted.
+    pub(super) wants: Vec<Want>,
     pub(super) meter: Arc<Meter>,
     breaker: Breaker,
-    runtime: Arc<Runtime>,
+    pub(super) runtime: Arc<Runtime>,
+    machine: Arc<Machine>,
     /// What it prints is no log.
     is_exporter: bool,
 }
 
+/// What is set for a plugin, and what it wants.
+pub(super) struct Terms {
+    pub(super) settings: Settings,
+    pub(super) limits: Limits,
+    pub(super) grants: Grants,
+    pub(super) wants: Vec<Want>,
+}
+
 impl Profile {
     pub(super) fn new(
-        runtime: Arc<Runtime>,
+        runtime: &Arc<Runtime>,
+        machine: &Arc<Machine>,
         name: PluginName,
-        settings: Settings,
-        limits: Limits,
-        is_exporter: bool,
+        terms: Terms,
+        kind: Kind,
     ) -> Arc<Self> {
         Arc::new(Self {
             meter: runtime.meters.of(&name),
             name,
-            settings,
-            limits: Arc::new(limits),
+            settings: terms.settings,
+            limits: Arc::new(terms.limits),
+            grants: Arc::new(terms.grants),
+            wants: terms.wants,
             breaker: Breaker::default(),
-            runtime,
-            is_exporter,
+            runtime: Arc::clone(runtime),
+            machine: Arc::clone(machine),
+            is_exporter: kind == Kind::AuditExporter,
         })
     }
 
     /// That of a plugin which has not said who it is: nothing is set for it, and what it uses is not
     /// counted.
-    pub(super) fn of_a_stranger(runtime: &Arc<Runtime>, name: PluginName) -> Arc<Self> {
+    pub(super) fn of_a_stranger(
+        runtime: &Arc<Runtime>,
+        machine: &Arc<Machine>,
+        name: PluginName,
+    ) -> Arc<Self> {
         Arc::new(Self {
             meter: Arc::default(),
             name,
             settings: Settings::none(),
             limits: Arc::clone(&runtime.limits),
+            grants: Arc::default(),
+            wants: Vec::new(),
             breaker: Breaker::default(),
             runtime: Arc::clone(runtime),
+            machine: Arc::clone(machine),
             is_exporter: false,
         })
     }
@@ -78,16 +102,17 @@ impl Profile {
 
     /// Room for a new instance, waited for this long.
     pub(super) async fn room(
-        &self,
+        self: &Arc<Self>,
         function: &'static str,
         wait: Duration,
     ) -> Result<(Store<State>, OwnedSemaphorePermit), Fault> {
         let slot = self.runtime.slot(wait).await;
         let slot = slot.ok_or_else(|| self.fault(function, Cause::NoRoom(millis(wait))))?;
-        let (name, settings) = (self.name.clone(), self.settings.clone());
-        let store = self
-            .runtime
-            .store(name, settings, &self.limits, self.is_exporter);
+        let printed = self
+            .is_exporter
+            .then_some(self.runtime.config.exporter_output);
+        let state = State::new(self, self.runtime.memories(), printed);
+        let store = self.machine.store(state);
         Ok((store, slot))
     }
 

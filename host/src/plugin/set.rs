@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use super::adapter::Adapter;
 use super::exporter::Exporter;
+use super::lines::Line;
 use super::loader::{Kind, Refusal};
 use super::meter::Reading;
 use super::policy::Policy;
@@ -58,6 +59,8 @@ pub struct Live {
     pub version: String,
     /// What it is for.
     pub kind: Kind,
+    /// For which line of the contract it was built.
+    pub line: Line,
     /// SHA-256 of the component, in hexadecimal digits.
     pub digest: String,
     /// Since when it runs.
@@ -71,6 +74,21 @@ impl Live {
     /// What it has used since the gateway's start, earlier versions included.
     pub fn used(&self) -> Reading {
         self.loaded.profile().meter.read()
+    }
+
+    /// What it was granted, in words.
+    pub fn granted(&self) -> Vec<String> {
+        self.loaded.profile().grants.in_words()
+    }
+
+    /// What it wants and does not have.
+    pub fn missing(&self) -> Vec<String> {
+        let profile = self.loaded.profile();
+        let wants = profile.wants.iter();
+        wants
+            .filter(|want| !profile.grants.meets(want))
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Whether it is left alone for a while, because it did nothing but fail.

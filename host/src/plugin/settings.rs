@@ -1,14 +1,17 @@
-//! The settings of a plugin: the table `[settings]` of `<name>.toml` beside the component, checked
-//! against the schema that the component describes.
+//! The file `<name>.toml` beside a component: `[limits]`, `[grants]` and `[settings]`, which are
+//! checked against the schema that the component describes.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::grants::{Grants, Place};
 use super::limits::Limits;
+use crate::config::variable;
+use crate::types::Secret;
 
 /// Largest file.
 const MAX_FILE: u64 = 256 * 1024;
@@ -38,7 +41,7 @@ pub enum BadSettings {
     },
     /// It has a table or key that means nothing.
     #[error(
-        "`{file}` has `{key}` at its top, which means nothing; hint: settings belong below `[settings]`, limits below `[limits]`"
+        "`{file}` has `{key}` at its top, which means nothing; hint: settings belong below `[settings]`, limits below `[limits]`, grants below `[grants]`"
     )]
     UnknownKey {
         /// The file.
@@ -46,11 +49,15 @@ pub enum BadSettings {
         /// The key.
         key: String,
     },
-    /// It grants something.
-    #[error("`{file}` has `[grants]`, which this version does not act on; hint: remove it")]
-    NoGrants {
+    /// It grants something in a way that cannot be understood.
+    #[error("`{file}`: `grants.{key}` {expected}")]
+    BadGrant {
         /// The file.
         file: String,
+        /// The grant.
+        key: String,
+        /// What it should be.
+        expected: String,
     },
     /// It sets a limit that is none, or too high or low.
     #[error("`{file}`: `limits.{key}` {expected}")]
@@ -96,17 +103,33 @@ impl Settings {
         &self.0
     }
 
-    /// Reads the settings of a component, and its limits where they are others than `usual`.
-    /// `schema`: what it says of its settings.
-    pub(super) fn load(
-        component: &Path,
-        schema: Option<&str>,
-        usual: &Limits,
-    ) -> Result<(Self, Limits), BadSettings> {
+    /// What the operator has set, if it fits what the component says of its settings.
+    pub(super) fn fitting(beside: &Beside, schema: Option<&str>) -> Result<Self, BadSettings> {
+        check(&beside.settings, schema, &beside.file)?;
+        let settings = Value::Object(beside.settings.clone());
+        Ok(Self(settings.to_string().into()))
+    }
+}
+
+/// The file beside a component. Where there is none, it says nothing.
+pub(super) struct Beside {
+    /// Its name, for messages.
+    file: String,
+    settings: Map<String, Value>,
+    /// What one call may use.
+    pub(super) limits: Limits,
+    /// What the plugin may reach.
+    pub(super) grants: Grants,
+}
+
+impl Beside {
+    /// Reads the file of a component. Limits are the usual ones where it says nothing else.
+    pub(super) fn read(component: &Path, usual: &Limits) -> Result<Self, BadSettings> {
         let file = component.with_extension("toml");
-        let (settings, limits) = read(&file, usual)?;
-        check(&settings, schema, &shown(&file))?;
-        Ok((Self(Value::Object(settings).to_string().into()), limits))
+        match text(&file)? {
+            Some(text) => parse(&text, &shown(&file), usual),
+            None => parse("", &shown(&file), usual),
+        }
     }
 }
 
@@ -115,7 +138,7 @@ fn shown(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn read(file: &PathBuf, usual: &Limits) -> Result<(Map<String, Value>, Limits), BadSettings> {
+fn text(file: &Path) -> Result<Option<String>, BadSettings> {
     let unreadable = |why: String| BadSettings::Unreadable {
         file: shown(file),
         why,
@@ -125,20 +148,14 @@ fn read(file: &PathBuf, usual: &Limits) -> Result<(Map<String, Value>, Limits), 
             return Err(unreadable(format!("it is larger than {MAX_FILE} bytes")));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok((Map::new(), usual.clone()));
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error.to_string())),
     }
     let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
-    parse(&text, &shown(file), usual)
+    Ok(Some(text))
 }
 
-fn parse(
-    text: &str,
-    file: &str,
-    usual: &Limits,
-) -> Result<(Map<String, Value>, Limits), BadSettings> {
+fn parse(text: &str, file: &str, usual: &Limits) -> Result<Beside, BadSettings> {
     let mut table: toml::Table =
         text.parse()
             .map_err(|error: toml::de::Error| BadSettings::NotToml {
@@ -147,25 +164,56 @@ fn parse(
             })?;
     let settings = table.remove("settings");
     let limits = limits(table.remove("limits"), file, usual)?;
-    if table.contains_key("grants") {
-        return Err(BadSettings::NoGrants {
-            file: file.to_owned(),
-        });
-    }
+    let grants = grants(table.remove("grants"), file)?;
     if let Some(key) = table.keys().next() {
         return Err(BadSettings::UnknownKey {
             file: file.to_owned(),
             key: key.clone(),
         });
     }
-    match settings.map(to_json) {
-        None => Ok((Map::new(), limits)),
-        Some(Value::Object(settings)) => Ok((settings, limits)),
-        Some(_) => Err(BadSettings::UnknownKey {
-            file: file.to_owned(),
-            key: "settings = …".to_owned(),
-        }),
-    }
+    let settings = match settings.map(to_json) {
+        None => Map::new(),
+        Some(Value::Object(settings)) => settings,
+        Some(_) => {
+            return Err(BadSettings::UnknownKey {
+                file: file.to_owned(),
+                key: "settings = …".to_owned(),
+            });
+        }
+    };
+    Ok(Beside {
+        file: file.to_owned(),
+        settings,
+        limits,
+        grants,
+    })
+}
+
+/// What one plugin is granted.
+fn grants(table: Option<toml::Value>, file: &str) -> Result<Grants, BadSettings> {
+    let table = match table {
+        None => return Ok(Grants::default()),
+        Some(toml::Value::Table(table)) => table,
+        Some(_) => {
+            return Err(BadSettings::UnknownKey {
+                file: file.to_owned(),
+                key: "grants = …".to_owned(),
+            });
+        }
+    };
+    let found = Grants::parse(table, |place| match place {
+        Place::Variable(name) => variable(name)
+            .map(Secret::new)
+            .ok_or_else(|| format!("needs the variable {name}, which is not set")),
+        Place::File(name) => std::fs::read_to_string(name)
+            .map(|text| Secret::new(text.trim_end().to_owned()))
+            .map_err(|error| format!("needs the file `{name}`: {error}")),
+    });
+    found.map_err(|(key, expected)| BadSettings::BadGrant {
+        file: file.to_owned(),
+        key,
+        expected,
+    })
 }
 
 /// The limits of one plugin.
@@ -264,15 +312,17 @@ mod tests {
         if let Some(text) = text {
             std::fs::write(dir.path().join("hello.toml"), text).expect("written");
         }
-        let settings = Settings::load(&component, schema, &USUAL);
+        let beside = Beside::read(&component, &USUAL);
+        let settings = beside.and_then(|beside| Settings::fitting(&beside, schema));
         settings
-            .map(|(settings, _)| settings.text().to_owned())
+            .map(|settings| settings.text().to_owned())
             .map_err(|error| error.to_string())
     }
 
     const USUAL: Limits = Limits {
         memory_bytes: 64 * 1024 * 1024,
         compute_ms: 2_000,
+        fuel: None,
         max_exchanges: 32,
         max_result_bytes: 8 * 1024 * 1024,
     };
@@ -281,15 +331,17 @@ mod tests {
     fn limits_are_set_one_by_one_and_within_bounds() {
         let read = |text: &str| {
             let read = parse(text, "x.toml", &USUAL);
-            read.map(|(_, limits)| limits)
+            read.map(|beside| beside.limits)
                 .map_err(|error| error.to_string())
         };
         assert_eq!(read(""), Ok(USUAL));
-        let set =
-            read("[limits]\nmemory-mib = 8\ncompute-ms = 100\nexchanges = 1\nresult-bytes = 1024");
+        let set = read(
+            "[limits]\nmemory-mib = 8\ncompute-ms = 100\nfuel = 50000\nexchanges = 1\nresult-bytes = 1024",
+        );
         let expected = Limits {
             memory_bytes: 8 * 1024 * 1024,
             compute_ms: 100,
+            fuel: Some(50_000),
             max_exchanges: 1,
             max_result_bytes: 1024,
         };
@@ -361,7 +413,8 @@ mod tests {
                 Some(SCHEMA),
                 "belong below `[settings]`",
             ),
-            (Some("[grants]\nhttp = []"), Some("{}"), "`[grants]`"),
+            (Some("[grants]\nhttp = [1]"), Some("{}"), "`grants.http`"),
+            (Some("grants = 1"), Some("{}"), "below `[grants]`"),
             (Some("[settings"), Some(SCHEMA), "not TOML"),
             (Some(""), Some("{"), "wrongly"),
             (Some(""), Some(r#"{"type":"nonsense"}"#), "wrongly"),

@@ -1,24 +1,27 @@
-//! The 0.1 line of `cortex:gateway`: generated bindings and nothing else.
+//! The 0.1 line of `cortex:gateway`, the one before: generated bindings. What it imports is what the
+//! current line imports, under its own name; what it exports is turned into the words of the current
+//! line in `convert`.
+
+mod convert;
+
+pub(super) use convert::Translate;
 
 /// `backend-adapter`.
 pub(super) mod adapter {
     wasmtime::component::bindgen!({
         path: "../wit/v0.1",
         world: "backend-adapter",
-        imports: {
-            "cortex:gateway/http.send": async,
-            "cortex:gateway/http.open": async,
-            "cortex:gateway/http.[method]incoming.read": async,
-            "cortex:gateway/http.ready": async,
-            "cortex:gateway/client.ask": async,
-            "cortex:gateway/memory.hold": async,
-        },
         exports: { default: async },
         with: {
-            "cortex:gateway/http.incoming": crate::plugin::incoming::Incoming,
-            "cortex:gateway/memory.slot": crate::plugin::memory::Slot,
+            "cortex:gateway/types": super::types,
+            "cortex:gateway/log": crate::plugin::v0_2::adapter::cortex::gateway::log,
+            "cortex:gateway/settings": crate::plugin::v0_2::adapter::cortex::gateway::settings,
+            "cortex:gateway/http": crate::plugin::v0_2::adapter::cortex::gateway::http,
+            "cortex:gateway/progress": crate::plugin::v0_2::adapter::cortex::gateway::progress,
+            "cortex:gateway/client-log": crate::plugin::v0_2::adapter::cortex::gateway::client_log,
+            "cortex:gateway/client": crate::plugin::v0_2::adapter::cortex::gateway::client,
+            "cortex:gateway/memory": crate::plugin::v0_2::adapter::cortex::gateway::memory,
         },
-        additional_derives: [Clone],
     });
 }
 
@@ -29,9 +32,9 @@ pub(super) mod policy {
         world: "scope-policy",
         exports: { default: async },
         with: {
-            "cortex:gateway/types": super::adapter::cortex::gateway::types,
-            "cortex:gateway/log": super::adapter::cortex::gateway::log,
-            "cortex:gateway/settings": super::adapter::cortex::gateway::settings,
+            "cortex:gateway/types": super::types,
+            "cortex:gateway/log": crate::plugin::v0_2::adapter::cortex::gateway::log,
+            "cortex:gateway/settings": crate::plugin::v0_2::adapter::cortex::gateway::settings,
         },
     });
 }
@@ -43,22 +46,45 @@ pub(super) mod exporter {
         world: "audit-exporter",
         exports: { default: async },
         with: {
-            "cortex:gateway/types": super::adapter::cortex::gateway::types,
-            "cortex:gateway/log": super::adapter::cortex::gateway::log,
-            "cortex:gateway/settings": super::adapter::cortex::gateway::settings,
+            "cortex:gateway/types": super::types,
+            "cortex:gateway/log": crate::plugin::v0_2::adapter::cortex::gateway::log,
+            "cortex:gateway/settings": crate::plugin::v0_2::adapter::cortex::gateway::settings,
         },
     });
 }
 
-/// The types of the contract, as the rest of the host uses them. A later line is converted
-/// into these where it is bound.
-pub mod model {
-    pub use super::adapter::cortex::gateway::client::{AskError, Refusal as ClientRefusal};
-    pub use super::adapter::cortex::gateway::types::{Capability, Description, Principal};
-    pub use super::adapter::exports::cortex::gateway::backend::{
-        Blob, CallError, Catalog, Completion, CompletionResult, Content, Continuation, Deprecation,
-        Failure, HeaderArgument, InputRequired, LinkRequired, ListedResource, MissingScope, Prompt,
-        PromptCall, PromptOutcome, PromptResult, RequestContext, ResourceOutcome, ResourceRead,
-        ResourceResult, ResourceTemplate, Skipped, Tool, ToolCall, ToolOutcome, ToolResult,
+/// Words that did not change, and one that did.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub mod types {
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    pub use crate::plugin::v0_2::adapter::cortex::gateway::types::{
+        Host, HostWithStore, Json, Principal, Scope, add_to_linker,
     };
+
+    /// How a plugin introduces itself.
+    #[derive(Clone, Debug, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub struct Description {
+        #[component(name = "name")]
+        pub name: String,
+        #[component(name = "version")]
+        pub version: String,
+        #[component(name = "summary")]
+        pub summary: String,
+        #[component(name = "settings-schema")]
+        pub settings_schema: Option<Json>,
+        #[component(name = "capabilities")]
+        pub capabilities: Vec<Capability>,
+    }
+
+    /// What a plugin would like to be granted: without saying of what.
+    #[derive(Clone, Debug, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub struct Capability {
+        #[component(name = "name")]
+        pub name: String,
+        #[component(name = "reason")]
+        pub reason: String,
+    }
 }

@@ -60,9 +60,7 @@ const RESERVED: [&str; 8] = [
 
 impl Backend for HttpBackend {
     fn describe(package: Package) -> Description {
-        Description::from(package)
-            .settings(SETTINGS)
-            .wants("http", "to call the endpoint of each backend it serves")
+        Description::from(package).settings(SETTINGS)
     }
 
     fn discover(target: &Target) -> Result<Catalog, CallError> {
@@ -101,6 +99,7 @@ impl Backend for HttpBackend {
             description: json::member(&answered, "description").map_err(misread)?,
             messages: array(target, "get_prompt", &answered, "messages")?,
             meta: None,
+            extra: None,
         }))
     }
 
@@ -114,6 +113,7 @@ impl Backend for HttpBackend {
         Ok(ResourceOutcome::Complete(ResourceResult {
             contents: array(target, "read_resource", &answered, "contents")?,
             meta: None,
+            extra: None,
         }))
     }
 

@@ -90,6 +90,7 @@ fn read_prompt(raw: &RawValue) -> Result<Prompt, String> {
         icons: members.array("icons")?,
         meta: members.object("_meta")?,
         scopes: vec![members::scope(&mut members)?],
+        extra: members.rest(),
     })
 }
 
@@ -119,6 +120,7 @@ fn read_template(raw: &RawValue) -> Result<ResourceTemplate, String> {
         icons: members.array("icons")?,
         meta: members.object("_meta")?,
         scopes: vec![members::scope(&mut members)?],
+        extra: members.rest(),
     })
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn tool(result: Json) -> Result<ToolOutcome, String> {
         structured_content: members.take("structuredContent").map(str::to_owned),
         is_error,
         meta: meta(&mut members)?,
+        extra: members.rest(),
     }))
 }
 
@@ -66,6 +67,7 @@ pub(crate) fn prompt(result: Json) -> Result<PromptOutcome, String> {
         description: members.text("description")?,
         messages: members.array("messages")?.ok_or("it has no `messages`")?,
         meta: meta(&mut members)?,
+        extra: members.rest(),
     }))
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn resource(result: Json) -> Result<ResourceOutcome, String> {
     Ok(ResourceOutcome::Complete(ResourceResult {
         contents: members.array("contents")?.ok_or("it has no `contents`")?,
         meta: meta(&mut members)?,
+        extra: members.rest(),
     }))
 }
 

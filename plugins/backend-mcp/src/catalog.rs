@@ -193,6 +193,7 @@ impl Lists<'_> {
             icons: members.array("icons")?,
             meta: members.object("_meta")?,
             scopes: vec![self.scope()],
+            extra: members.rest(),
         };
         self.catalog.prompts.push(prompt);
         Ok(())
@@ -211,6 +212,7 @@ impl Lists<'_> {
             icons: members.array("icons")?,
             meta: members.object("_meta")?,
             scopes: vec![self.scope()],
+            extra: members.rest(),
         };
         self.catalog.resources.push(resource);
         Ok(())
@@ -230,6 +232,7 @@ impl Lists<'_> {
             icons: members.array("icons")?,
             meta: members.object("_meta")?,
             scopes: vec![self.scope()],
+            extra: members.rest(),
         };
         self.catalog.resource_templates.push(template);
         Ok(())

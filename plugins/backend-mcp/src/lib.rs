@@ -52,13 +52,7 @@ struct McpBackend;
 
 impl Backend for McpBackend {
     fn describe(package: Package) -> Description {
-        Description::from(package)
-            .settings(settings::SCHEMA)
-            .wants("http", "to call the endpoint of each MCP server it serves")
-            .wants(
-                "linked-account",
-                "to call it with the user's own account there",
-            )
+        Description::from(package).settings(settings::SCHEMA)
     }
 
     fn discover(target: &Target) -> Result<Catalog, CallError> {

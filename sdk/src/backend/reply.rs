@@ -24,6 +24,7 @@ impl Reply {
             structured_content: None,
             is_error: false,
             meta: None,
+            extra: None,
         })
     }
 
@@ -71,6 +72,12 @@ impl Reply {
     #[must_use]
     pub fn meta(self, json: impl Into<String>) -> Self {
         self.change(|result| result.meta = Some(json.into()))
+    }
+
+    /// Gives a result further members (a JSON object) that a later revision of MCP or an extension names.
+    #[must_use]
+    pub fn extra(self, json: impl Into<String>) -> Self {
+        self.change(|result| result.extra = Some(json.into()))
     }
 
     /// Questions are not results: they stay as they are.
@@ -142,6 +149,7 @@ mod tests {
             .and(Content::audio([1, 2], "audio/wav"))
             .structured("{}")
             .meta(r#"{"k":1}"#)
+            .extra(r#"{"later":2}"#)
             .error();
         assert_eq!(
             ToolOutcome::from(reply),
@@ -156,6 +164,7 @@ mod tests {
                 structured_content: Some("{}".into()),
                 is_error: true,
                 meta: Some(r#"{"k":1}"#.into()),
+                extra: Some(r#"{"later":2}"#.into()),
             })
         );
     }

@@ -33,7 +33,20 @@ struct Other {
     cache_scope: Option<&'static str>,
     #[serde(rename = "_meta", skip_serializing_if = "BTreeMap::is_empty")]
     meta: BTreeMap<String, Box<RawValue>>,
+    #[serde(flatten)]
+    extra: BTreeMap<String, Box<RawValue>>,
 }
+
+/// Members that [`Other`] writes itself.
+const OWN_MEMBERS: &[&str] = &[
+    "resultType",
+    "description",
+    "messages",
+    "contents",
+    "ttlMs",
+    "cacheScope",
+    "_meta",
+];
 
 /// The result of `prompts/get`.
 ///
@@ -52,6 +65,7 @@ pub(in crate::pipeline) fn prompt(
         ttl_ms: None,
         cache_scope: None,
         meta: meta(gw, version, result.meta)?,
+        extra: json::further_members(result.extra, OWN_MEMBERS)?,
     };
     to_answer(&other, None)
 }
@@ -74,6 +88,7 @@ pub(in crate::pipeline) fn resource(
         ttl_ms: modern.then_some(0),
         cache_scope: modern.then_some("private"),
         meta: meta(gw, version, result.meta)?,
+        extra: json::further_members(result.extra, OWN_MEMBERS)?,
     };
     to_answer(&other, None)
 }

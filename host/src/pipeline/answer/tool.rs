@@ -23,7 +23,18 @@ struct CallResult {
     is_error: bool,
     #[serde(rename = "_meta", skip_serializing_if = "BTreeMap::is_empty")]
     meta: BTreeMap<String, Box<RawValue>>,
+    #[serde(flatten)]
+    extra: BTreeMap<String, Box<RawValue>>,
 }
+
+/// Members that [`CallResult`] writes itself.
+const OWN_MEMBERS: &[&str] = &[
+    "resultType",
+    "content",
+    "structuredContent",
+    "isError",
+    "_meta",
+];
 
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -67,7 +78,15 @@ pub(in crate::pipeline) fn tool_result(
         ProtocolVersion::V2026_07_28 => true,
     });
     let error_code = outcome.is_error.then(|| "tool_error".to_owned());
-    finish(gw, version, content, structured, error_code, outcome.meta)
+    let result = CallResult {
+        result_type: version.is_modern().then_some("complete"),
+        content,
+        structured_content: structured,
+        is_error: outcome.is_error,
+        meta: meta(gw, version, outcome.meta)?,
+        extra: json::further_members(outcome.extra, OWN_MEMBERS)?,
+    };
+    to_answer(&result, error_code)
 }
 
 /// What one of the gateway's own tools tells: a JSON object, as text and as structured content.
@@ -84,6 +103,7 @@ pub(in crate::pipeline) fn told(
         structured_content: Some(value.to_string()),
         is_error: false,
         meta: None,
+        extra: None,
     };
     tool_result(gw, version, result).map_err(Refusal::Internal)
 }
@@ -103,14 +123,15 @@ pub(in crate::pipeline) fn tool_failure(
         r#type: "text",
         text: message.to_owned(),
     }];
-    finish(
-        gw,
-        version,
+    let result = CallResult {
+        result_type: version.is_modern().then_some("complete"),
         content,
-        None,
-        Some(code.chars().take(64).collect()),
-        meta,
-    )
+        structured_content: None,
+        is_error: true,
+        meta: super::meta(gw, version, meta)?,
+        extra: BTreeMap::new(),
+    };
+    to_answer(&result, Some(code.chars().take(64).collect()))
 }
 
 /// Like [`tool_failure`], for failures that the gateway itself tells of.
@@ -121,24 +142,6 @@ pub(in crate::pipeline) fn tool_error(
     code: &str,
 ) -> Result<Answer, Refusal> {
     tool_failure(gw, version, message, code, None).map_err(Refusal::Internal)
-}
-
-fn finish(
-    gw: &Gateway,
-    version: ProtocolVersion,
-    content: Vec<Block>,
-    structured_content: Option<Box<RawValue>>,
-    error_code: Option<String>,
-    own_meta: Option<String>,
-) -> Result<Answer, String> {
-    let result = CallResult {
-        result_type: version.is_modern().then_some("complete"),
-        content,
-        structured_content,
-        is_error: error_code.is_some(),
-        meta: meta(gw, version, own_meta)?,
-    };
-    to_answer(&result, error_code)
 }
 
 fn block(content: Content) -> Result<Block, String> {

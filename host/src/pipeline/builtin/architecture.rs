@@ -40,6 +40,7 @@ pub(in crate::pipeline) async fn read(gw: &Gateway, asker: &Asker) -> Result<Ans
     let result = ResourceResult {
         contents: contents.to_string(),
         meta: None,
+        extra: None,
     };
     answer::resource(gw, asker.version, result).map_err(Refusal::Internal)
 }

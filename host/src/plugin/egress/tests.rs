@@ -3,16 +3,19 @@ use super::*;
 fn egress(caller: bool, technical: bool) -> Egress {
     Egress {
         client: Client::new().expect("a client"),
-        origin: Url::parse("https://docs.example.com/base")
-            .expect("a URL")
-            .origin(),
+        home: Some(Home {
+            origin: Url::parse("https://docs.example.com/base")
+                .expect("a URL")
+                .origin(),
+            backend: "docs".parse().expect("an id"),
+        }),
+        grants: Arc::new(grants()),
+        meter: Arc::default(),
         timeout: Duration::from_secs(1),
-        backend: "docs".parse().expect("an id"),
         caller: caller.then(|| Secret::new("user-token".to_owned())),
         account: None,
         technical: technical.then(|| Secret::new("technical-token".to_owned())),
         anonymous: false,
-        meter: Arc::default(),
         exchanges_left: 1,
         max_body: 1024,
     }
@@ -35,6 +38,20 @@ fn request(url: &str, headers: &[(&str, &str)], credential: Credential) -> Reque
     }
 }
 
+/// One other origin, and a secret for it.
+fn grants() -> Grants {
+    let text = r#"
+        http = ["https://api.example.org"]
+        [secrets.key]
+        origin = "https://api.example.org"
+        env = "KEY"
+        header = "x-api-key"
+    "#;
+    let table = text.parse().expect("TOML");
+    Grants::parse(table, |_| Ok(Secret::new("k3y".to_owned()))).expect("grants")
+}
+
+const GRANTED: &str = "https://api.example.org/v1";
 const HOME: &str = "https://docs.example.com/api";
 
 #[test]
@@ -121,6 +138,33 @@ fn only_the_backends_own_origin_is_reached() {
                 .prepare(request(url, &[], Credential::Caller))
                 .is_ok(),
             "{url}"
+        );
+    }
+}
+
+#[test]
+fn what_was_granted_is_reached_with_its_own_secret_and_never_with_a_token() {
+    let secret = |name: &str| Credential::Secret(name.to_owned());
+    let prepare = |url: &str, wanted| {
+        let forged = [("x-api-key", "mine")];
+        egress(true, true).prepare(request(url, &forged, wanted))
+    };
+    let sent = prepare(GRANTED, secret("key")).expect("sent");
+    let values: Vec<_> = sent.headers().get_all("x-api-key").iter().collect();
+    assert_eq!(values, ["k3y"], "the plugin's own value is not beside it");
+    assert!(sent.headers().get("authorization").is_none());
+    assert!(prepare(GRANTED, Credential::None).is_ok());
+    for (url, wanted) in [
+        (GRANTED, Credential::Caller),
+        (GRANTED, Credential::Technical),
+        (GRANTED, Credential::LinkedAccount("docs".to_owned())),
+        (GRANTED, secret("other")),
+        (HOME, secret("key")),
+    ] {
+        let refused = prepare(url, wanted.clone());
+        assert!(
+            matches!(refused, Err(HttpError::CredentialRefused(_))),
+            "{url} {wanted:?}: {refused:?}"
         );
     }
 }

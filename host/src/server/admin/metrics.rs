@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::catalog::{Health, Kind};
 use crate::pipeline::Gateway;
-use crate::plugin::{Kind as PluginKind, Reading};
+use crate::plugin::{Figure, Kind as PluginKind, Reading};
 use crate::types::PluginName;
 
 /// The text. `integrity`: what an operator is shown of changed tools.
@@ -114,6 +114,33 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
         "cortex_plugin_faults_total",
         "Calls that the plugin did not survive.",
         faults.collect(),
+    );
+    let own = |wanted: fn(&Figure) -> Option<f64>| {
+        let told = live().flat_map(|(live, used)| {
+            let name = live.name.clone();
+            let figures = used.figures.into_iter();
+            figures.filter_map(move |(figure, told)| {
+                let labels = format!("{{plugin=\"{name}\",name=\"{figure}\"}}");
+                Some((labels, wanted(&told)?))
+            })
+        });
+        told.collect()
+    };
+    family(
+        "cortex_plugin_counter_total",
+        "What the plugin counts itself.",
+        own(|figure| match figure {
+            Figure::Counter(sum) => Some(*sum as f64),
+            Figure::Gauge(_) => None,
+        }),
+    );
+    family(
+        "cortex_plugin_gauge",
+        "What the plugin measures itself.",
+        own(|figure| match figure {
+            Figure::Counter(_) => None,
+            Figure::Gauge(value) => Some(*value),
+        }),
     );
     family(
         "cortex_plugin_resting",

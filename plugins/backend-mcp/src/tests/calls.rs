@@ -114,6 +114,7 @@ fn a_result_passes_through_as_it_is() {
             structured_content: Some("[1.0]".into()),
             is_error: true,
             meta: Some(r#"{"k":1.0}"#.into()),
+            extra: Some(r#"{"ttlMs":5}"#.into()),
         }))
     );
 }
@@ -265,6 +266,7 @@ fn prompts_resources_and_completions() {
             description: Some("d".into()),
             messages: r#"[{"role":"user"}]"#.into(),
             meta: None,
+            extra: None,
         }))
     );
     let read = |uri: &str| {
@@ -279,6 +281,7 @@ fn prompts_resources_and_completions() {
         Ok(ResourceOutcome::Complete(ResourceResult {
             contents: r#"[{"uri":"x:y"}]"#.into(),
             meta: None,
+            extra: None,
         }))
     );
     assert_eq!(read("x:none"), Err(CallError::not_found("x:none")));

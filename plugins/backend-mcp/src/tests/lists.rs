@@ -69,7 +69,7 @@ fn prompts_resources_and_templates_pass_through() {
         "prompts/list" => json!({ "prompts": [{ "name": "p", "description": "d",
             "arguments": [{ "name": "a", "title": "A", "required": true }, { "name": "b", "description": "x" }] }] }),
         "resources/list" => json!({ "resources": [{ "uri": "x:y", "name": "n", "mimeType": "text/plain",
-            "size": 7, "annotations": { "priority": 1 }, "icons": [{ "src": "x" }] }] }),
+            "later": [1], "size": 7, "annotations": { "priority": 1 }, "icons": [{ "src": "x" }] }] }),
         _ => json!({ "resourceTemplates": [{ "uriTemplate": "x:{y}", "name": "t", "title": "T" }] }),
     })
     .expect("a catalog");
@@ -96,6 +96,7 @@ fn prompts_resources_and_templates_pass_through() {
             ],
             icons: None,
             meta: None,
+            extra: None,
             scopes: scopes(),
         }]
     );
@@ -111,6 +112,7 @@ fn prompts_resources_and_templates_pass_through() {
             annotations: Some(r#"{"priority":1}"#.into()),
             icons: Some(r#"[{"src":"x"}]"#.into()),
             meta: None,
+            extra: Some(r#"{"later":[1]}"#.into()),
             scopes: scopes(),
         }]
     );
@@ -125,6 +127,7 @@ fn prompts_resources_and_templates_pass_through() {
             annotations: None,
             icons: None,
             meta: None,
+            extra: None,
             scopes: scopes(),
         }]
     );

@@ -1,0 +1,206 @@
+//! The lines of `cortex:gateway` that are alive: one face for the components of each. Everything
+//! else in the host speaks the words of the current line.
+
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
+
+use super::instance::State;
+use super::model::{
+    CallError, Catalog, Completion, CompletionResult, Description, Principal, PromptCall,
+    PromptOutcome, ResourceOutcome, ResourceRead, Target, ToolCall, ToolOutcome,
+};
+use super::v0_1::Translate;
+use super::v0_2::exporter::exports::cortex::gateway::exporter::{AuditRecord, ExportError};
+use super::v0_2::policy::exports::cortex::gateway::policy::{Decision, Item, PolicyError};
+use super::{v0_1, v0_2};
+
+/// One line of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// The one before.
+    V0_1,
+    /// The current one.
+    V0_2,
+}
+
+impl Line {
+    /// All that are alive, the current one last.
+    pub const ALL: [Self; 2] = [Self::V0_1, Self::V0_2];
+
+    /// Its name, as the folder in `wit/` has it: `0.2`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1",
+            Self::V0_2 => "0.2",
+        }
+    }
+
+    /// The version that the host says it serves.
+    pub(super) fn version(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1.0",
+            Self::V0_2 => "0.2.0",
+        }
+    }
+
+    /// The line that a version belongs to.
+    pub(super) fn of(version: &str) -> Option<Self> {
+        let (major, rest) = version.split_once('.')?;
+        let minor = rest.split('.').next()?;
+        Self::ALL
+            .into_iter()
+            .find(|line| line.as_str().split_once('.') == Some((major, minor)))
+    }
+
+    /// Which lines are served, for a person.
+    pub(super) fn served() -> String {
+        Self::ALL
+            .map(|line| format!("{}.x", line.as_str()))
+            .join(" and ")
+    }
+}
+
+/// A kind of plugin in all lines: what is linked, what is instantiated, and which of its exports are
+/// called how. In brackets: the arguments in the words of the line before.
+macro_rules! kind {
+    (
+        $(#[$doc:meta])*
+        $pre:ident, $exports:ident, $module:ident :: ($world_pre:ident, $world:ident), $interface:ident {
+            $($call:ident($($argument:ident: $type:ty),*) [$($old:expr),*] -> $result:ty;)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub(super) enum $pre {
+            V0_1(v0_1::$module::$world_pre<State>),
+            V0_2(v0_2::$module::$world_pre<State>),
+        }
+
+        impl $pre {
+            pub(super) fn new(line: Line, pre: InstancePre<State>) -> wasmtime::Result<Self> {
+                Ok(match line {
+                    Line::V0_1 => Self::V0_1(v0_1::$module::$world_pre::new(pre)?),
+                    Line::V0_2 => Self::V0_2(v0_2::$module::$world_pre::new(pre)?),
+                })
+            }
+
+            pub(super) async fn instantiate(
+                &self,
+                store: &mut Store<State>,
+            ) -> wasmtime::Result<$exports> {
+                Ok(match self {
+                    Self::V0_1(pre) => $exports::V0_1(pre.instantiate_async(store).await?),
+                    Self::V0_2(pre) => $exports::V0_2(pre.instantiate_async(store).await?),
+                })
+            }
+        }
+
+        /// What an instance of it exports.
+        pub(super) enum $exports {
+            V0_1(v0_1::$module::$world),
+            V0_2(v0_2::$module::$world),
+        }
+
+        impl $exports {
+            pub(super) async fn describe(
+                &self,
+                store: &mut Store<State>,
+            ) -> wasmtime::Result<Description> {
+                match self {
+                    Self::V0_1(exports) => {
+                        let told = exports.cortex_gateway_plugin().call_describe(store).await?;
+                        Ok(told.translate())
+                    }
+                    Self::V0_2(exports) => {
+                        exports.cortex_gateway_plugin().call_describe(store).await
+                    }
+                }
+            }
+
+            $(
+                pub(super) async fn $call(
+                    &self,
+                    store: &mut Store<State>,
+                    $($argument: $type),*
+                ) -> wasmtime::Result<$result> {
+                    match self {
+                        Self::V0_1(exports) => {
+                            let answer = exports.$interface().$call(store, $($old),*).await?;
+                            Ok(answer.translate())
+                        }
+                        Self::V0_2(exports) => exports.$interface().$call(store, $($argument),*).await,
+                    }
+                }
+            )*
+        }
+    };
+}
+
+kind! {
+    /// A backend adapter.
+    AdapterPre, AdapterExports, adapter::(BackendAdapterPre, BackendAdapter), cortex_gateway_backend {
+        call_discover(target: &Target)
+            [&target.clone().translate()] -> Result<Catalog, CallError>;
+        call_call_tool(target: &Target, caller: &Principal, call: &ToolCall)
+            [&target.clone().translate(), caller, &call.clone().translate()]
+            -> Result<ToolOutcome, CallError>;
+        call_get_prompt(target: &Target, caller: &Principal, call: &PromptCall)
+            [&target.clone().translate(), caller, &call.clone().translate()]
+            -> Result<PromptOutcome, CallError>;
+        call_read_resource(target: &Target, caller: &Principal, read: &ResourceRead)
+            [&target.clone().translate(), caller, &read.clone().translate()]
+            -> Result<ResourceOutcome, CallError>;
+        call_complete(target: &Target, caller: &Principal, completion: &Completion)
+            [&target.clone().translate(), caller, &completion.clone().translate()]
+            -> Result<CompletionResult, CallError>;
+        call_whoami(target: &Target, caller: &Principal)
+            [&target.clone().translate(), caller] -> Result<String, CallError>;
+        call_report_ticket(target: &Target, caller: &Principal, ticket: &String)
+            [&target.clone().translate(), caller, ticket] -> Result<String, CallError>;
+        call_list_tickets(target: &Target, caller: &Principal, query: &String)
+            [&target.clone().translate(), caller, query] -> Result<String, CallError>;
+    }
+}
+
+kind! {
+    /// A scope policy.
+    PolicyPre, PolicyExports, policy::(ScopePolicyPre, ScopePolicy), cortex_gateway_policy {
+        call_reads() [] -> Vec<String>;
+        call_filter(caller: &Principal, items: &[Item])
+            [caller, &Translate::<Vec<_>>::translate(items.to_vec())]
+            -> Result<Vec<bool>, PolicyError>;
+        call_authorize(caller: &Principal, item: &Item, arguments: Option<&String>)
+            [caller, &item.clone().translate(), arguments] -> Result<Decision, PolicyError>;
+    }
+}
+
+kind! {
+    /// An audit exporter.
+    ExporterPre, ExporterExports, exporter::(AuditExporterPre, AuditExporter), cortex_gateway_exporter {
+        call_export_batch(records: &[AuditRecord])
+            [&Translate::<Vec<_>>::translate(records.to_vec())] -> Result<u32, ExportError>;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_belongs_to_a_line() {
+        for (version, line) in [
+            ("0.1.0", Some(Line::V0_1)),
+            ("0.1.7", Some(Line::V0_1)),
+            ("0.1", Some(Line::V0_1)),
+            ("0.2.0", Some(Line::V0_2)),
+            ("0.3.0", None),
+            ("1.1.0", None),
+            ("0", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(Line::of(version), line, "{version}");
+        }
+        assert_eq!(Line::served(), "0.1.x and 0.2.x");
+    }
+}
