@@ -44,7 +44,16 @@ fn a_component_is_of_one_kind() -> Result<(), Box<dyn Error>> {
     )?;
     check(
         "mischief",
-        &["client-log", "http", "log", "progress", "types"],
+        &[
+            "client-log",
+            "http",
+            "kv",
+            "log",
+            "metrics",
+            "progress",
+            "settings",
+            "types",
+        ],
         &["backend", "plugin"],
     )?;
     check(

@@ -1,7 +1,7 @@
 //! Components that misbehave, and components that do not fit: each contained, each with a message
 //! that tells the operator what to do, other calls unharmed.
 
-use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan, component};
+use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan, component, patched};
 use serde_json::json;
 
 /// A gateway with a good backend `docs` and a backend `bad` whose adapter misbehaves on request.
@@ -185,23 +185,6 @@ async fn instances_are_fresh_or_kept_as_the_operator_chose() {
     );
 }
 
-/// Replaces text of the same length all over a component: names stay well-formed.
-fn patched(name: &str, from: &str, to: &str) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = std::fs::read(component(name)).expect("a component");
-    let mut found = 0;
-    let mut at = 0;
-    while at + from.len() <= bytes.len() {
-        if bytes[at..].starts_with(from.as_bytes()) {
-            bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
-            found += 1;
-        }
-        at += 1;
-    }
-    assert!(found > 0, "`{from}` is in {name}");
-    bytes
-}
-
 #[tokio::test]
 async fn files_that_do_not_fit_are_refused_with_the_reason_and_the_rest_goes_on() {
     let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
@@ -214,7 +197,7 @@ async fn files_that_do_not_fit_are_refused_with_the_reason_and_the_rest_goes_on(
         .plugin_file("d-empty.wasm", b"\0asm\x0d\0\x01\0")
         .plugin_file(
             "e-future.wasm",
-            &patched("hello-backend", "@0.1.0", "@0.9.0"),
+            &patched("hello-backend", "@0.2.0", "@0.9.0"),
         )
         .plugin_file(
             "f-wants-more.wasm",
@@ -242,7 +225,7 @@ async fn files_that_do_not_fit_are_refused_with_the_reason_and_the_rest_goes_on(
         ),
         (
             "e-future.wasm",
-            "it was built for cortex:gateway 0.9.0, and this gateway serves 0.1.x; hint: rebuild it",
+            "it was built for cortex:gateway 0.9.0, and this gateway serves 0.1.x and 0.2.x; hint: rebuild it",
         ),
         ("f-wants-more.wasm", "cortex:gateway/lag"),
         (
@@ -423,10 +406,10 @@ async fn a_component_is_inspected_before_it_is_dropped_in() {
     for line in [
         "plugin     backend-mcp 0.1.0\n",
         "kind       backend-adapter\n",
-        "imports    cortex:gateway/http@0.1.0: send requests to the backend that a call is about, and nowhere else",
-        "imports    cortex:gateway/memory@0.1.0: remember short texts",
+        "contract   cortex:gateway 0.2\n",
+        "imports    cortex:gateway/http@0.2.0: send requests to the backend that a call is about and to origins that you grant, and nowhere else",
+        "imports    cortex:gateway/memory@0.2.0: remember short texts",
         "interfaces: the standard library: clocks and random numbers; no environment, no files, no sockets\n",
-        "wants      http: ",
         "settings   it has some\n",
         "here       this gateway runs it",
     ] {
@@ -437,8 +420,25 @@ async fn a_component_is_inspected_before_it_is_dropped_in() {
         .await;
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json["kind"], "backend-adapter");
-    assert_eq!(json["description"]["wants"][0]["name"], "http");
+    assert_eq!(json["line"], "0.2");
+    assert_eq!(json["description"]["wants"], serde_json::json!([]));
     assert_eq!(json["refused"], serde_json::Value::Null);
+
+    // One that wants something, of which a part is granted.
+    let wanting = gateway.dir().join("wanting.wasm");
+    std::fs::copy(component("mischief"), &wanting).expect("copied");
+    let toml = "[grants]\nkv-kib = 8\nwithout = [\"secret key\"]\n";
+    std::fs::write(gateway.dir().join("wanting.toml"), toml).expect("written");
+    let wanting = wanting.to_str().expect("text");
+    let found = gateway.operate(&["plugin", "inspect", wanting]).await;
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    for line in [
+        "wants      http http://friend-a.test (not granted): to tell a friend\n",
+        "wants      kv 4 (granted): to remember what was done\n",
+        "wants      secret key (does without): to be let in there\n",
+    ] {
+        assert!(found.contains(line), "no {line} in {found}");
+    }
 
     // Settings beside it that it would not be run with.
     let settings = gateway.dir().join("plugins").join("backend-mcp.toml");

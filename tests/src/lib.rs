@@ -14,6 +14,7 @@ pub mod fixture;
 pub mod gateway;
 pub mod legacy_only;
 pub mod mcp_server;
+pub mod origin;
 pub mod provider;
 pub mod stream;
 
@@ -25,6 +26,7 @@ pub use fixture::FixtureServer;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use legacy_only::LegacyOnly;
 pub use mcp_server::{Era, FakeMcp};
+pub use origin::FakeOrigin;
 pub use provider::Provider;
 pub use stream::Stream;
 
@@ -82,4 +84,21 @@ pub fn binary(name: &str) -> PathBuf {
 fn give_up(why: &str) -> ! {
     eprintln!("error: {why}");
     std::process::exit(1);
+}
+
+/// A component with a text replaced by another of the same length, all over it: names stay well-formed.
+pub fn patched(name: &str, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(component(name)).expect("a component");
+    let mut found = 0;
+    let mut at = 0;
+    while at + from.len() <= bytes.len() {
+        if bytes[at..].starts_with(from.as_bytes()) {
+            bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+            found += 1;
+        }
+        at += 1;
+    }
+    assert!(found > 0, "`{from}` is in {name}");
+    bytes
 }

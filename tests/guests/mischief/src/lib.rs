@@ -1,11 +1,19 @@
 //! A backend adapter that misbehaves on request, for tests. It needs no backend.
 
+mod outward;
+
 use std::hint::black_box;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
+use cortex_plugin_sdk::backend::{
+    Completion, CompletionResult, ListedResource, Prompt, PromptOutcome, PromptResult,
+    ResourceOutcome, ResourceResult,
+};
+use cortex_plugin_sdk::json::Json;
 use cortex_plugin_sdk::prelude::*;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 struct Mischief;
@@ -13,7 +21,7 @@ struct Mischief;
 type Deed = fn(&Target, &ToolCall) -> Reply;
 
 /// Every tool: its name, what it does, and the function that does it.
-const TOOLS: [(&str, &str, Deed); 15] = [
+const TOOLS: [(&str, &str, Deed); 23] = [
     ("ok", "Returns `fine`", ok),
     ("spin", "Loops without end", spin),
     ("leak", "Allocates without end", leak),
@@ -61,19 +69,148 @@ const TOOLS: [(&str, &str, Deed); 15] = [
         "Writes two messages for the client, then returns",
         say,
     ),
+    (
+        "fetch",
+        "Gets `url`, with the secret `secret` if there is one",
+        outward::fetch,
+    ),
+    (
+        "many_calls",
+        "Sends 10,000 requests to its backend",
+        outward::many_calls,
+    ),
+    (
+        "inject",
+        "Tries to smuggle header fields into a request",
+        outward::inject,
+    ),
+    (
+        "follow",
+        "Follows where its backend redirects it to",
+        outward::follow,
+    ),
+    (
+        "keep",
+        "Keeps `value` as `key`, then returns what is there, and all keys",
+        outward::keep,
+    ),
+    ("pry", "Tries to read what other plugins keep", outward::pry),
+    ("count", "Counts `times` figures of its own", outward::count),
+    ("sleep", "Sleeps for an hour", sleep),
 ];
 
+/// What the operator may set.
+#[derive(Deserialize)]
+struct Settings {
+    /// The export that traps.
+    trap: Option<String>,
+}
+
+/// Panics if the operator wants this export to.
+fn may_trap(export: &str) {
+    let settings: Result<Settings, _> = settings::read();
+    if settings.is_ok_and(|settings| settings.trap.as_deref() == Some(export)) {
+        panic!("as set");
+    }
+}
+
 impl Backend for Mischief {
+    fn describe(package: Package) -> Description {
+        let named = Description {
+            // Kept as it is in the component, where tests look for it.
+            name: black_box("mischief").to_owned(),
+            ..Description::from(package)
+        };
+        named
+            .settings(r#"{"type":"object","properties":{"trap":{"type":"string"}}}"#)
+            .wants_http("http://friend-a.test", "to tell a friend")
+            .wants_kv(4, "to remember what was done")
+            .wants_secret("key", "to be let in there")
+    }
+
     fn discover(_: &Target) -> Result<Catalog, CallError> {
+        may_trap("discover");
         let tool = |(name, about, _)| Tool::new(name, about).scope("mcp:mischief:use");
-        Ok(Catalog::of(TOOLS.map(tool)))
+        let mut catalog = Catalog::of(TOOLS.map(tool));
+        catalog.prompts.push(Prompt {
+            name: "p".into(),
+            title: None,
+            description: None,
+            arguments: Vec::new(),
+            icons: None,
+            meta: None,
+            extra: None,
+            scopes: vec!["mcp:mischief:use".into()],
+        });
+        catalog.resources.push(ListedResource {
+            uri: "mischief://r".into(),
+            name: "r".into(),
+            title: None,
+            description: None,
+            mime_type: None,
+            size: None,
+            annotations: None,
+            icons: None,
+            meta: None,
+            extra: None,
+            scopes: vec!["mcp:mischief:use".into()],
+        });
+        Ok(catalog)
     }
 
     fn call_tool(target: &Target, _: &Principal, call: &ToolCall) -> Result<Reply, CallError> {
+        may_trap("call-tool");
         match TOOLS.iter().find(|(name, ..)| *name == call.tool) {
             Some((_, _, deed)) => Ok(deed(target, call)),
             None => Err(CallError::not_found(&call.tool)),
         }
+    }
+
+    fn get_prompt(_: &Target, _: &Principal, _: &PromptCall) -> Result<PromptOutcome, CallError> {
+        may_trap("get-prompt");
+        Ok(PromptOutcome::Complete(PromptResult {
+            description: None,
+            messages: "[]".into(),
+            meta: None,
+            extra: None,
+        }))
+    }
+
+    fn read_resource(
+        _: &Target,
+        _: &Principal,
+        _: &ResourceRead,
+    ) -> Result<ResourceOutcome, CallError> {
+        may_trap("read-resource");
+        Ok(ResourceOutcome::Complete(ResourceResult {
+            contents: "[]".into(),
+            meta: None,
+            extra: None,
+        }))
+    }
+
+    fn complete(_: &Target, _: &Principal, _: &Completion) -> Result<CompletionResult, CallError> {
+        may_trap("complete");
+        Ok(CompletionResult {
+            values: Vec::new(),
+            total: None,
+            has_more: false,
+        })
+    }
+
+    fn whoami(_: &Target, _: &Principal) -> Result<Json, CallError> {
+        may_trap("whoami");
+        Ok("{}".into())
+    }
+
+    fn report_ticket(_: &Target, _: &Principal, _: &str) -> Result<Json, CallError> {
+        may_trap("report-ticket");
+        Err(CallError::Unsupported)
+    }
+
+    fn list_tickets(_: &Target, _: &Principal, _: &str) -> Result<Json, CallError> {
+        may_trap("list-tickets");
+        Ok("[]".into())
     }
 }
 
@@ -178,6 +315,11 @@ fn ask(_: &Target, call: &ToolCall) -> Reply {
         Some(rest) => Reply::ask(requests, rest),
         None => Reply::text(format!("{state} {}", continuation.responses)),
     }
+}
+
+fn sleep(_: &Target, _: &ToolCall) -> Reply {
+    std::thread::sleep(std::time::Duration::from_secs(3600));
+    Reply::text("awake")
 }
 
 fn say(_: &Target, call: &ToolCall) -> Reply {
