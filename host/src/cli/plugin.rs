@@ -1,7 +1,10 @@
 //! `cortex-gateway plugin`: its arguments, and what each of its commands does.
 
+mod build;
 mod diff;
 mod grant;
+mod new;
+mod rehearse;
 mod words;
 
 use std::collections::BTreeSet;
@@ -27,6 +30,14 @@ pub(super) enum Command {
     Top(Asking),
     /// Tell what a component is, what it can do here and what it wants, before it is dropped anywhere.
     Inspect(Inspect),
+    /// Write a new plugin: a project that builds, with tests.
+    New(new::New),
+    /// Build a project to a component, in the folder `target/component` of it.
+    Build(build::Build),
+    /// Build a project again whenever one of its files changes, and put the component into a plugin directory.
+    Dev(build::Dev),
+    /// Play scripts of recorded exchanges with a component, and compare what it answers with what was recorded.
+    Test(rehearse::Test),
     /// Tell what changes from one version of a component to another, before it takes its place.
     Diff(diff::Diff),
     /// Let a component have what it wants, in the `.toml` beside it.
@@ -80,6 +91,10 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::New(new) => new.run(),
+        Command::Build(build) => build.run(),
+        Command::Dev(dev) => dev.run(),
+        Command::Test(test) => test.run(),
         Command::Diff(diff) => diff.run(),
         Command::Grant(grant) => grant.run(),
         Command::Keygen(keygen) => keygen.run(),

@@ -370,7 +370,7 @@ impl Adapter {
 
     fn egress(&self, backend: &Backend, shown: &Shown, technical: Option<&Secret>) -> Egress {
         Egress {
-            client: self.runtime.client.clone(),
+            wire: self.runtime.wire.clone(),
             home: Some(Home {
                 origin: backend.origin.clone(),
                 backend: backend.id.clone(),

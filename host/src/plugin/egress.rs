@@ -19,8 +19,9 @@ use super::profile::Profile;
 use super::v0_2::adapter::cortex::gateway::http::{
     Credential, Header, Host, HttpError, Request, Response,
 };
+use super::wire::Wire;
 use crate::mcp::json;
-use crate::outbound::{Client, SendError};
+use crate::outbound::SendError;
 use crate::types::{BackendId, Secret};
 
 /// Most header fields of one request.
@@ -47,7 +48,7 @@ const OWNED_BY_HOST: &[&str] = &[
 /// What one call may reach, and as whom.
 pub(super) struct Egress {
     /// Sends the requests.
-    pub(super) client: Client,
+    pub(super) wire: Wire,
     /// The backend that the call is about, if it is about one.
     pub(super) home: Option<Home>,
     /// What else may be reached, and with which secrets.
@@ -109,7 +110,7 @@ impl Egress {
     /// That of a call which is about no backend: what was granted, and no tokens.
     pub(super) fn without_backend(plugin: &Arc<Profile>, timeout: Duration) -> Self {
         Self {
-            client: plugin.runtime.client.clone(),
+            wire: plugin.runtime.wire.clone(),
             home: None,
             grants: Arc::clone(&plugin.grants),
             meter: Arc::clone(&plugin.meter),
@@ -126,7 +127,7 @@ impl Egress {
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
         let (request, timeout) = self.admit(request)?;
         let answer = self
-            .client
+            .wire
             .send(request, timeout, self.max_body)
             .await
             .map_err(error)?;

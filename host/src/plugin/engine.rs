@@ -12,6 +12,9 @@ use wasmtime::{
     PoolingAllocationConfig, Store,
 };
 
+use wasmtime_wasi::random::Deterministic;
+use wasmtime_wasi::{HostWallClock, WasiCtxBuilder};
+
 use super::imports;
 use super::instance::{self, State};
 use super::kept::Kept;
@@ -19,6 +22,8 @@ use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
 use super::loader::Kind;
 use super::memory::Memories;
 use super::meter::Meters;
+use super::recording::Recording;
+use super::wire::Wire;
 use crate::config::PluginConfig;
 use crate::outbound::Client;
 use crate::store::Store as GatewayStore;
@@ -112,6 +117,35 @@ impl Machine {
     }
 }
 
+/// The time that a rehearsal is played at. Its random numbers are the same every time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage {
+    /// Since 1970.
+    pub(super) now: Duration,
+}
+
+impl Stage {
+    pub(super) fn set(self, wasi: &mut WasiCtxBuilder) {
+        let bytes: Vec<u8> = (0..=u8::MAX)
+            .map(|n| n.wrapping_mul(167).wrapping_add(13))
+            .collect();
+        wasi.wall_clock(self)
+            .secure_random(Deterministic::new(bytes.clone()))
+            .insecure_random(Deterministic::new(bytes))
+            .insecure_random_seed(1);
+    }
+}
+
+impl HostWallClock for Stage {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+}
+
 /// The engines and what goes with them. One per process.
 pub struct Runtime {
     /// The one that all plugins run in, unless their fuel is bounded.
@@ -120,7 +154,10 @@ pub struct Runtime {
     cache_dir: Option<PathBuf>,
     /// Those of a plugin for which no others are set.
     pub(super) limits: Arc<Limits>,
-    pub(super) client: Client,
+    /// Where requests go.
+    pub(super) wire: Wire,
+    /// The time and the luck of a rehearsal.
+    pub(super) stage: Option<Stage>,
     /// Where plugins keep what they were granted to keep.
     pub(super) kept: Option<Kept>,
     /// Where is written what plugins wanted.
@@ -144,6 +181,27 @@ impl Runtime {
         client: Client,
         store: Option<&GatewayStore>,
     ) -> Result<Arc<Self>, EngineError> {
+        Self::with(config, cache_dir, Wire::World(client), None, store)
+    }
+
+    /// Starts the engine for a rehearsal: requests meet a recording, time and luck are set.
+    pub(super) fn rehearsing(
+        config: &PluginConfig,
+        recording: Arc<Recording>,
+        stage: Stage,
+        store: &GatewayStore,
+    ) -> Result<Arc<Self>, EngineError> {
+        let wire = Wire::Recorded(recording);
+        Self::with(config, None, wire, Some(stage), Some(store))
+    }
+
+    fn with(
+        config: &PluginConfig,
+        cache_dir: Option<&Path>,
+        wire: Wire,
+        stage: Option<Stage>,
+        store: Option<&GatewayStore>,
+    ) -> Result<Arc<Self>, EngineError> {
         Ok(Arc::new(Self {
             machine: Machine::new(config, cache_dir, false)?,
             counting: OnceLock::new(),
@@ -155,7 +213,8 @@ impl Runtime {
                 max_exchanges: config.max_exchanges,
                 max_result_bytes: config.max_result_bytes,
             }),
-            client,
+            wire,
+            stage,
             kept: store.map(Kept::new),
             store: store.cloned(),
             meters: Meters::default(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::egress::Egress;
 use super::instance::State;
 use super::v0_2::adapter::cortex::gateway::http::{HttpError, Request};
-use crate::outbound::Client;
+use super::wire::Wire;
 
 /// Longest that it may take; nobody waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// A request that is sent when this is dropped.
 pub(super) struct Farewell {
-    client: Client,
+    wire: Wire,
     request: Option<http::Request<Bytes>>,
 }
 
@@ -35,9 +35,9 @@ impl Drop for Farewell {
         else {
             return;
         };
-        let client = self.client.clone();
+        let wire = self.wire.clone();
         runtime.spawn(async move {
-            let sent = client.send(request, TIMEOUT, MAX_ANSWER).await;
+            let sent = wire.send(request, TIMEOUT, MAX_ANSWER).await;
             if let Err(error) = sent {
                 tracing::debug!(%error, "a farewell did not arrive");
             }
@@ -49,7 +49,7 @@ impl Egress {
     fn farewell(&mut self, request: Request) -> Result<Farewell, HttpError> {
         let (request, _) = self.admit(request)?;
         Ok(Farewell {
-            client: self.client.clone(),
+            wire: self.wire.clone(),
             request: Some(request),
         })
     }

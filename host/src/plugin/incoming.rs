@@ -16,6 +16,7 @@ use super::egress::Egress;
 use super::instance::State;
 use super::meter::Meter;
 use super::v0_2::adapter::cortex::gateway::http::{Header, HostIncoming, HttpError, Request};
+use super::wire::Body;
 
 /// Largest piece that a component is handed at once.
 const MAX_PIECE: usize = 64 * 1024;
@@ -28,7 +29,7 @@ pub struct Incoming(());
 pub(super) struct Open {
     status: u16,
     headers: Vec<Header>,
-    body: hyper::body::Incoming,
+    body: Body,
     opened: Instant,
     /// What came and was not handed out yet.
     waiting: Bytes,
@@ -69,7 +70,7 @@ impl Egress {
         let (request, timeout) = self.admit(request)?;
         let opened = Instant::now();
         let (head, body) = self
-            .client
+            .wire
             .open(request, timeout, self.max_body)
             .await
             .map_err(super::egress::error)?;

@@ -88,7 +88,11 @@ impl State {
         let log = LogSink::new(profile.name.clone());
         let limits = &profile.limits;
         let stdout = output.map_or_else(|| Destination::Log(log.clone()), Destination::Own);
-        let wasi = WasiCtx::builder()
+        let mut wasi = WasiCtx::builder();
+        if let Some(stage) = &profile.runtime.stage {
+            stage.set(&mut wasi);
+        }
+        let wasi = wasi
             .stdout(Lines::new(stdout))
             .stderr(Lines::new(Destination::Log(log.clone())))
             .allow_tcp(false)

@@ -123,6 +123,16 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    /// What a script says instead of a file.
+    pub(super) fn of(settings: Map<String, Value>, limits: &Limits) -> Self {
+        Self {
+            file: "the script".to_owned(),
+            settings,
+            limits: limits.clone(),
+            grants: Grants::default(),
+        }
+    }
+
     /// Reads the file of a component. Limits are the usual ones where it says nothing else.
     pub(super) fn read(component: &Path, usual: &Limits) -> Result<Self, BadSettings> {
         let file = component.with_extension("toml");

@@ -19,7 +19,7 @@ pub(super) mod adapter {
             "cortex:gateway/http.incoming": crate::plugin::incoming::Incoming,
             "cortex:gateway/memory.slot": crate::plugin::memory::Slot,
         },
-        additional_derives: [Clone],
+        additional_derives: [Clone, serde::Serialize],
     });
 }
 
@@ -35,6 +35,7 @@ pub(super) mod policy {
             "cortex:gateway/settings": super::adapter::cortex::gateway::settings,
             "cortex:gateway/metrics": super::adapter::cortex::gateway::metrics,
         },
+        additional_derives: [serde::Serialize],
     });
 }
 
@@ -52,6 +53,7 @@ pub(super) mod exporter {
             "cortex:gateway/kv": super::adapter::cortex::gateway::kv,
             "cortex:gateway/metrics": super::adapter::cortex::gateway::metrics,
         },
+        additional_derives: [serde::Serialize],
     });
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -122,10 +122,52 @@ fn compile(package: &str, extras: &Extras, show: Show) -> Result<PathBuf> {
         .ok_or_else(|| Error::new(format!("cargo built no component: `{package}`")))
 }
 
+/// Builds the package in a folder of somebody else's to a component, and tells where it is. `profile`: of
+/// that package.
+pub fn project(dir: &Path, profile: &str) -> Result<PathBuf> {
+    let extras = wasm_target::ensure()?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(dir)
+        .args(["build", "--lib", "--target", TARGET])
+        .args(["--profile", profile])
+        .arg("--message-format=json-render-diagnostics")
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            project_flags(&extras, dir, &cargo_home()).join("\u{1f}"),
+        );
+    if let Some(rustc) = &extras.rustc {
+        cargo.env("RUSTC", rustc);
+    }
+    let lines = output_lines(&mut cargo)?;
+    let built = (lines.iter())
+        .filter_map(|line| messages::strings(line, "filenames"))
+        .flatten()
+        .map(PathBuf::from)
+        .filter(|path| path.extension().is_some_and(|is| is == "wasm"));
+    // Those of dependencies come before it.
+    built.last().ok_or_else(|| {
+        Error::new(format!("cargo built no component in {}", dir.display()))
+            .hint("`crate-type = [\"cdylib\"]` below `[lib]` in its Cargo.toml")
+    })
+}
+
+fn project_flags(extras: &Extras, dir: &Path, cargo_home: &Path) -> Vec<String> {
+    let mut flags = vec![
+        hide(dir, "."),
+        hide(&cargo_home.join("registry").join("src"), "/deps"),
+    ];
+    flags.extend(extras.sysroot.clone());
+    flags
+}
+
+fn hide(path: &Path, name: &str) -> String {
+    format!("--remap-path-prefix={}={name}", path.display())
+}
+
 /// Flags for rustc: where std is, and that the paths of this machine, which panic messages
 /// quote, do not end up in what others run.
 fn flags(extras: &Extras, cargo_home: &Path) -> Vec<String> {
-    let hide = |path: &Path, name| format!("--remap-path-prefix={}={name}", path.display());
     let mut flags = vec![
         hide(&workspace::root(), "/cortex"),
         hide(&cargo_home.join("registry").join("src"), "/deps"),
@@ -144,7 +186,7 @@ fn cargo_home() -> PathBuf {
 
 /// Copies a file so that a reader of `to` sees the old or the new one, never half of it; and
 /// leaves it alone if it is the same, because a running gateway watches its plugins.
-fn install(from: &Path, to: &Path) -> std::io::Result<()> {
+pub fn install(from: &Path, to: &Path) -> std::io::Result<()> {
     let new = fs::read(from)?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::{process, workspace};
+use crate::process;
 
 /// The target that plugins are built for.
 pub const TARGET: &str = "wasm32-wasip2";
@@ -40,9 +40,8 @@ fn find() -> Result<Extras> {
         eprintln!("xtask: {TARGET} is ready: the active toolchain has it");
         return Ok(Extras::default());
     }
-    let script = workspace::root().join("plugins/xtask/wasm-target.sh");
-    if cfg!(unix) && script.is_file() && process::works("bash", &["-c", "true"]) {
-        return by_script(&script);
+    if cfg!(unix) && process::works("bash", &["-c", "true"]) {
+        return by_script();
     }
     if may("native") && may("rustup") && process::works("rustup", &["--version"]) {
         eprintln!("xtask: asking rustup to add {TARGET} to your toolchain");
@@ -56,10 +55,13 @@ fn find() -> Result<Extras> {
     Err(missing())
 }
 
+/// Carried along, so that it is there where this repository is not.
+const SCRIPT: &str = include_str!("../wasm-target.sh");
+
 /// Runs the script, which tells its steps on standard error and the result on standard output.
-fn by_script(script: &Path) -> Result<Extras> {
+fn by_script() -> Result<Extras> {
     let mut bash = Command::new("bash");
-    bash.arg(script).arg("ensure");
+    bash.args(["-c", SCRIPT, "wasm-target.sh", "ensure"]);
     if let Some(cargo) = env::var_os("CARGO") {
         bash.env("CARGO", cargo);
     }

@@ -2,7 +2,7 @@ use super::*;
 
 fn egress(caller: bool, technical: bool) -> Egress {
     Egress {
-        client: Client::new().expect("a client"),
+        wire: Wire::Recorded(Arc::default()),
         home: Some(Home {
             origin: Url::parse("https://docs.example.com/base")
                 .expect("a URL")
