@@ -51,12 +51,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// Whatever keeps it from starting.
 pub async fn serve(
-    config: Config,
+    mut config: Config,
     listener: Listener,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     for note in &config.notes {
         warn!("{note}");
+    }
+    if config.plugins.lock.exists() {
+        info!(
+            "what runs and is offered is locked by `{}`",
+            config.plugins.lock.display()
+        );
+        config.integrity.lock = Some(config.plugins.lock.clone());
     }
     let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod keys;
+mod lock;
 mod plugin;
 mod status;
 mod terminal;
@@ -41,6 +42,14 @@ enum Command {
     /// docs/operators.md.
     #[command(subcommand)]
     Baseline(baseline::Command),
+    /// Pin what a running gateway runs and offers: components, their grants, and tool definitions, in
+    /// `cortex.lock` (CORTEX_LOCK_FILE). From then on anything else is withheld.
+    Lock(Asking),
+    /// Tell what is not as `cortex.lock` says. Exit status 1 when anything is.
+    Diff(Asking),
+    /// Let files of the plugin directory (`x.wasm`) and tools (`docs/search`) be as they are now, in
+    /// `cortex.lock`.
+    Approve(lock::Approve),
     /// Plugins: what runs of the plugin directory, and what does not and why. See docs/operators.md.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -103,6 +112,9 @@ pub fn run() -> anyhow::Result<()> {
         Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
         Command::Tickets(command) => tickets::run(command),
         Command::Baseline(command) => baseline::run(command),
+        Command::Lock(asking) => lock::lock(&asking),
+        Command::Diff(asking) => lock::diff(&asking),
+        Command::Approve(approve) => lock::approve(approve),
         Command::Plugin(command) => plugin::run(command),
         Command::Vault(command) => vault::run(command),
     }

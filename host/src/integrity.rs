@@ -10,6 +10,8 @@ mod definition;
 mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use crate::config::{IntegrityConfig, IntegrityMode};
+use crate::lock::BadLock;
 use crate::plugin::model::Tool;
 use crate::store::{Store, StoreError};
 use crate::types::BackendId;
@@ -42,6 +45,9 @@ pub enum IntegrityError {
     /// The file failed.
     #[error(transparent)]
     File(#[from] BadFile),
+    /// The lock failed.
+    #[error(transparent)]
+    Lock(#[from] BadLock),
     /// There is only a public key.
     #[error(
         "this gateway can verify approvals, not make them; hint: approve where CORTEX_BASELINE_PRIVATE_KEY is, or sign the file with `cortex-gateway baseline sign`"
@@ -70,7 +76,7 @@ pub enum Verdict {
 
 /// The approvals of a gateway.
 pub struct Integrity {
-    mode: IntegrityMode,
+    blocks: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -93,6 +99,7 @@ impl Integrity {
             Ok(baseline) => (baseline, None),
             Err(why) => {
                 let consequence = match config.mode {
+                    _ if config.lock.is_some() => "all tools of backends are withheld",
                     IntegrityMode::Block => "all tools of backends are withheld",
                     IntegrityMode::Warn => "no change of a tool is noticed",
                 };
@@ -103,7 +110,7 @@ impl Integrity {
             }
         };
         Self {
-            mode: config.mode,
+            blocks: AtomicBool::new(config.mode == IntegrityMode::Block || config.lock.is_some()),
             state: Mutex::new(State {
                 keeper,
                 baseline,
@@ -112,6 +119,39 @@ impl Integrity {
                 said: BTreeSet::new(),
             }),
         }
+    }
+
+    fn mode(&self) -> IntegrityMode {
+        if self.blocks.load(Ordering::Relaxed) {
+            IntegrityMode::Block
+        } else {
+            IntegrityMode::Warn
+        }
+    }
+
+    /// What is approved now is all that is, and kept in a lock from here on. Returns it as the lock has
+    /// it. What waits for approval is approved with it.
+    ///
+    /// # Errors
+    /// [`IntegrityError`]; then nothing has changed.
+    pub async fn lock(&self, path: &Path) -> Result<Value, IntegrityError> {
+        let mut state = self.state.lock().await;
+        if let Some(why) = &state.broken {
+            return Err(IntegrityError::Broken(why.clone()));
+        }
+        let mut baseline = state.baseline.clone();
+        let waiting: Vec<_> = baseline.pending().collect();
+        for (backend, tool) in waiting {
+            if let Some(mut known) = baseline.get(&backend, &tool).cloned() {
+                known.approved = known.pending.take();
+                baseline.put(&backend, tool, known);
+            }
+        }
+        let document = file::document(&baseline);
+        state.baseline = baseline;
+        state.keeper = Keeper::Lock(path.to_owned());
+        self.blocks.store(true, Ordering::Relaxed);
+        Ok(document)
     }
 
     /// Compares what a backend offers with what was approved: one verdict for each tool.
@@ -165,7 +205,7 @@ impl Integrity {
                     if news {
                         self.tell(backend, &tool.name, &fields);
                     }
-                    let verdict = match self.mode {
+                    let verdict = match self.mode() {
                         IntegrityMode::Warn => Verdict::Serve,
                         IntegrityMode::Block => Verdict::Quarantined(fields),
                     };
@@ -195,7 +235,7 @@ impl Integrity {
         now: &str,
     ) -> (Verdict, Option<Known>) {
         let seen = baseline::Seen::new(definition, now);
-        if state.keeper.can_approve() {
+        if state.keeper.approves_what_is_new() {
             let known = Known {
                 approved: Some(seen),
                 pending: None,
@@ -207,11 +247,15 @@ impl Integrity {
             .said
             .insert((place.0.clone(), place.1.clone(), content))
         {
-            let what = match self.mode {
+            let what = match self.mode() {
                 IntegrityMode::Warn => "it is served",
                 IntegrityMode::Block => "it is withheld",
             };
-            warn!(backend.id = %place.0, tool.name = place.1, "a new tool, which this gateway cannot approve: {what}; hint: approve it where CORTEX_BASELINE_PRIVATE_KEY is");
+            let hint = match state.keeper {
+                Keeper::Lock(_) => "`cortex-gateway approve` puts it into the lock",
+                _ => "approve it where CORTEX_BASELINE_PRIVATE_KEY is",
+            };
+            warn!(backend.id = %place.0, tool.name = place.1, "a new tool, which this gateway cannot approve: {what}; hint: {hint}");
         }
         let mut next = known.unwrap_or_default();
         next.pending = Some(seen);
@@ -220,7 +264,7 @@ impl Integrity {
 
     /// What becomes of a tool that cannot be approved.
     fn unapproved(&self) -> Verdict {
-        match self.mode {
+        match self.mode() {
             IntegrityMode::Warn => Verdict::Serve,
             IntegrityMode::Block => Verdict::Withheld,
         }
@@ -228,7 +272,7 @@ impl Integrity {
 
     /// Tells of a change that is served. One that is withheld is told by who leaves it out.
     fn tell(&self, backend: &BackendId, tool: &str, fields: &[String]) {
-        if self.mode == IntegrityMode::Warn {
+        if self.mode() == IntegrityMode::Warn {
             let fields = fields.join(", ");
             warn!(backend.id = %backend, tool.name = tool, "its definition changed since approval ({fields}): it is served all the same; hint: `cortex-gateway baseline diff` shows the change, `baseline approve` accepts it");
         }
@@ -251,7 +295,7 @@ impl Integrity {
             }
             Err(why) => {
                 error!(backend.id = %backend, "approvals cannot be kept: {why}");
-                if self.mode == IntegrityMode::Block {
+                if self.mode() == IntegrityMode::Block {
                     for (tool, verdict) in tools.iter().zip(verdicts) {
                         let new = state.baseline.get(backend, &tool.name).is_none();
                         if new && *verdict == Verdict::Serve {
@@ -316,7 +360,7 @@ impl Integrity {
     /// What an operator is shown: the state of the baseline, and each change member by member.
     pub async fn report(&self) -> Value {
         let state = self.state.lock().await;
-        let quarantines = self.mode == IntegrityMode::Block;
+        let quarantines = self.mode() == IntegrityMode::Block;
         let changed: Vec<Value> = state
             .baseline
             .changes()
@@ -330,7 +374,7 @@ impl Integrity {
             .collect();
         let reordered = state.reordered.iter();
         json!({
-            "mode": self.mode,
+            "mode": self.mode(),
             "baseline": {
                 "kept": state.keeper.kept(),
                 "state": match &state.broken { None => "good", Some(_) => "broken" },
@@ -397,6 +441,7 @@ mod tests {
             file: None,
             private_key: None,
             public_key: None,
+            lock: None,
         };
         let integrity = Integrity::open(&config, &store).await;
         let docs: BackendId = "docs".parse().expect("valid");

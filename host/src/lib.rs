@@ -21,6 +21,7 @@ pub mod plugin;
 pub mod account;
 
 pub mod integrity;
+pub mod lock;
 
 pub mod audit;
 pub mod catalog;

@@ -5,6 +5,7 @@
 //! answers: [`run`].
 
 mod baseline;
+mod lock;
 mod plugins;
 mod socket;
 mod status;
@@ -19,6 +20,7 @@ use crate::pipeline::Gateway;
 use crate::store::{Store, StoreError};
 
 pub use baseline::Definitions;
+pub use lock::Locking;
 pub use socket::{SocketError, ask, listen};
 pub use tickets::Tickets;
 pub use vault::Accounts;
@@ -37,6 +39,8 @@ pub enum Command {
     Vault(Accounts),
     /// What is loaded from the plugin directory, and what is not and why.
     Plugins,
+    /// What may run and be offered.
+    Lock(Locking),
 }
 
 /// Why a command was not carried out.
@@ -69,6 +73,7 @@ pub async fn run(
         Command::Plugins => Ok(plugins::list(running(gateway)?)),
         Command::Tickets(asked) => tickets::run(store, asked).await,
         Command::Vault(asked) => vault::run(gateway, store, asked).await,
+        Command::Lock(asked) => lock::run(running(gateway)?, asked).await,
         Command::Definitions(asked) => baseline::run(running(gateway)?, asked).await,
     }
 }

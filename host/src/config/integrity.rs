@@ -26,6 +26,8 @@ pub struct IntegrityConfig {
     pub private_key: Option<PrivateKey>,
     /// Checks its signature.
     pub public_key: Option<PublicKey>,
+    /// The lock, if there is one: then only what is in it is approved.
+    pub lock: Option<PathBuf>,
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> IntegrityConfig {
@@ -74,5 +76,6 @@ pub(super) fn read(vars: &mut Vars<'_>) -> IntegrityConfig {
         file,
         private_key,
         public_key: public_key.or(own),
+        lock: None,
     }
 }

@@ -39,6 +39,8 @@ pub struct PluginTrust {
 pub struct PluginConfig {
     /// The drop directory.
     pub dir: PathBuf,
+    /// The lock; what it says counts when it is there.
+    pub lock: PathBuf,
     /// Which components may run; all of them unless something is set.
     pub trust: Option<PluginTrust>,
     /// How long adapter instances live.
@@ -84,8 +86,11 @@ pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
             "expected at most half of CORTEX_PLUGIN_MAX_INSTANCES, so that other callers find room",
         );
     }
+    let dir = vars.path("CORTEX_PLUGIN_DIR", "./plugins.d");
+    let lock = vars.text("CORTEX_LOCK_FILE").map(PathBuf::from);
     PluginConfig {
-        dir: vars.path("CORTEX_PLUGIN_DIR", "./plugins.d"),
+        lock: lock.unwrap_or_else(|| dir.join("cortex.lock")),
+        dir,
         trust: trust(vars),
         instances: vars.choice(
             "CORTEX_PLUGIN_INSTANCES",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::definition::Definition;
 use super::{IntegrityError, file};
 use crate::config::IntegrityConfig;
+use crate::lock::Lock;
 use crate::store::{Batch, Committed, Scan, Space, Store, StoreError, Table};
 use crate::types::BackendId;
 use crate::types::signing::{PrivateKey, PublicKey};
@@ -124,13 +125,16 @@ pub(super) enum Keeper {
         sign: Option<PrivateKey>,
         verify: Option<PublicKey>,
     },
+    /// In a lock, where nothing gets by itself.
+    Lock(PathBuf),
 }
 
 impl Keeper {
     pub(super) fn new(config: &IntegrityConfig, store: &Store) -> Self {
-        match &config.file {
-            None => Self::Store(store.clone()),
-            Some(path) => Self::File {
+        match (&config.lock, &config.file) {
+            (Some(path), _) => Self::Lock(path.clone()),
+            (None, None) => Self::Store(store.clone()),
+            (None, Some(path)) => Self::File {
                 path: path.clone(),
                 sign: config.private_key.clone(),
                 verify: config.public_key.clone(),
@@ -141,16 +145,21 @@ impl Keeper {
     /// Whether approvals can be made here.
     pub(super) fn can_approve(&self) -> bool {
         match self {
-            Self::Store(_) => true,
+            Self::Store(_) | Self::Lock(_) => true,
             Self::File { sign, verify, .. } => sign.is_some() || verify.is_none(),
         }
+    }
+
+    /// Whether a tool that is seen for the first time counts as approved.
+    pub(super) fn approves_what_is_new(&self) -> bool {
+        !matches!(self, Self::Lock(_)) && self.can_approve()
     }
 
     /// For an operator.
     pub(super) fn kept(&self) -> String {
         match self {
             Self::Store(_) => "in the store".to_owned(),
-            Self::File { path, .. } => format!("in `{}`", path.display()),
+            Self::File { path, .. } | Self::Lock(path) => format!("in `{}`", path.display()),
         }
     }
 
@@ -162,6 +171,12 @@ impl Keeper {
                 let read = move || file::read(&path, verify.as_ref());
                 Ok(blocking(read).await?.unwrap_or_default())
             }
+            Self::Lock(path) => {
+                let lock = Lock::read(path)?;
+                let document = lock.map(|lock| lock.definitions);
+                let read = document.map(|document| file::parse(path, document));
+                Ok(read.transpose()?.unwrap_or_default())
+            }
         }
     }
 
@@ -172,6 +187,10 @@ impl Keeper {
         backend: &BackendId,
         changed: &BTreeMap<String, Known>,
     ) -> Result<(), IntegrityError> {
+        // What is only seen is remembered, and forgotten at the end.
+        if matches!(self, Self::Lock(_)) {
+            return Ok(());
+        }
         let all = BTreeMap::from([(backend.clone(), changed.clone())]);
         self.save_all(before, &all).await
     }
@@ -194,6 +213,28 @@ impl Keeper {
                     Committed::Yes => Ok(()),
                     Committed::Conflict => Err(StoreError::Contended.into()),
                 }
+            }
+            Self::Lock(path) => {
+                let mut approved = Baseline::default();
+                let of_before = before.iter().map(|(backend, tool, known)| {
+                    let changed = changed.get(backend).and_then(|tools| tools.get(tool));
+                    (
+                        backend.clone(),
+                        tool.to_owned(),
+                        changed.unwrap_or(known).clone(),
+                    )
+                });
+                for (backend, tool, mut known) in of_before {
+                    known.pending = None;
+                    if known.approved.is_some() {
+                        approved.put(&backend, tool, known);
+                    }
+                }
+                let plugins = Lock::read(path)?
+                    .map(|lock| lock.plugins)
+                    .unwrap_or_default();
+                Lock::new(plugins, file::document(&approved)).write(path)?;
+                Ok(())
             }
             // Nothing that this gateway could vouch for: it remembers, and forgets at its end.
             Self::File { .. } if !self.can_approve() => Ok(()),

@@ -143,6 +143,18 @@ pub fn read(path: &Path, verify: Option<&PublicKey>) -> Result<Option<Baseline>,
             return Err(BadFile::WrongSignature(path.to_owned()));
         }
     }
+    parse(path, document).map(Some)
+}
+
+/// The baseline of a document.
+///
+/// # Errors
+/// [`BadFile::Unreadable`].
+pub(super) fn parse(path: &Path, document: Value) -> Result<Baseline, BadFile> {
+    let unreadable = |why: String| BadFile::Unreadable {
+        path: path.to_owned(),
+        why,
+    };
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Document {
@@ -168,7 +180,7 @@ pub fn read(path: &Path, verify: Option<&PublicKey>) -> Result<Option<Baseline>,
             baseline.put(&backend, tool, known);
         }
     }
-    Ok(Some(baseline))
+    Ok(baseline)
 }
 
 /// What is signed: the document without its signature, without blanks, members sorted.

@@ -22,7 +22,9 @@ use super::engine::Runtime;
 use super::grants::Want;
 use super::loader::{self, Fresh, Refusal};
 use super::set::{File, Live, Plugins, digest};
+use super::settings::Beside;
 use super::trust;
+use crate::lock::{Lock, Pinned};
 use scan::{Stamp, scan, settings_digest, signature};
 
 /// How often the directory is looked at. What has changed is taken when it looks the same twice.
@@ -94,7 +96,7 @@ impl Directory {
             generation: watch::Sender::new(0),
             steps: Arc::default(),
         };
-        for file in scan(path)?.keys() {
+        for file in scan(path, &runtime.config.lock)?.keys() {
             directory.take(file).await;
         }
         directory.say_what_is_missing();
@@ -126,8 +128,8 @@ impl Directory {
         let mut readable = true;
         loop {
             tokio::time::sleep(LOOK).await;
-            let path = self.path.clone();
-            let found = tokio::task::spawn_blocking(move || scan(&path)).await;
+            let (path, lock) = (self.path.clone(), self.runtime.config.lock.clone());
+            let found = tokio::task::spawn_blocking(move || scan(&path, &lock)).await;
             match found.map_err(std::io::Error::other).flatten() {
                 Ok(found) => {
                     readable = true;
@@ -231,6 +233,16 @@ impl Directory {
                 }
             }
             Err(refusal) => {
+                let mut before = before;
+                if let Some(live) = before.live.take_if(|live| self.is_locked_out(file, live)) {
+                    count(&self.steps.removed);
+                    info!(
+                        plugin.name = %live.name, plugin.version = live.version, file,
+                        "removed {}, because the lock does not know it; it ends with its last call", live.kind
+                    );
+                    self.put(file, Some(before.clone()));
+                    self.drain(live);
+                }
                 let known = before.refused.as_ref().map(ToString::to_string);
                 let stays = match &before.live {
                     Some(live) => format!("; {} {} runs on", live.name, live.version),
@@ -252,6 +264,7 @@ impl Directory {
         let bytes = loader::read(&path)?;
         let digest = digest(&bytes);
         let settings = settings_digest(&path);
+        let pinned = self.pinned(file, &digest)?;
         if let Some(live) = &before.live
             && live.digest == digest
             && live.settings == settings
@@ -271,6 +284,13 @@ impl Directory {
                 by: by.to_owned(),
             });
         }
+        if let Some(pinned) = pinned {
+            let grants = fresh.loaded.profile().grants.in_words();
+            if grants != pinned.grants {
+                let what = "it is granted something else than there".to_owned();
+                return Err(Refusal::NotLocked(what, file.to_owned()));
+            }
+        }
         self.hold_back(&fresh, before, file).await?;
         Ok(Some(Live {
             name: fresh.name,
@@ -282,6 +302,65 @@ impl Directory {
             settings,
             loaded: fresh.loaded,
         }))
+    }
+
+    /// What the lock says of a file with this digest. `None`: there is no lock.
+    fn pinned(&self, file: &str, digest: &str) -> Result<Option<Pinned>, Refusal> {
+        let Some(mut lock) = Lock::read(&self.runtime.config.lock)? else {
+            return Ok(None);
+        };
+        let unknown = |what: &str| Refusal::NotLocked(what.to_owned(), file.to_owned());
+        match lock.plugins.remove(file) {
+            None => Err(unknown("there is no such file in it")),
+            Some(pinned) if pinned.sha256 != digest => Err(unknown("it was changed since")),
+            pinned => Ok(pinned),
+        }
+    }
+
+    /// Whether what runs is not what the lock says.
+    fn is_locked_out(&self, file: &str, live: &Live) -> bool {
+        match self.pinned(file, &live.digest) {
+            Ok(None) => false,
+            Ok(Some(pinned)) => pinned.grants != live.granted(),
+            Err(_) => true,
+        }
+    }
+
+    /// What a lock would say of the files as they are now: of these, or of all.
+    ///
+    /// # Errors
+    /// The name of what is not there, or why it cannot be read.
+    pub fn pins(&self, files: Option<&[String]>) -> Result<BTreeMap<String, Pinned>, String> {
+        let found =
+            scan(&self.path, &self.runtime.config.lock).map_err(|error| error.to_string())?;
+        if let Some(missing) = files
+            .into_iter()
+            .flatten()
+            .find(|file| !found.contains_key(*file))
+        {
+            return Err(format!("`{missing}` is not in the plugin directory"));
+        }
+        let chosen = found.into_keys();
+        let chosen = chosen.filter(|file| files.is_none_or(|files| files.contains(file)));
+        chosen
+            .map(|file| {
+                let path = self.path.join(&file);
+                let told = |error: String| format!("`{file}`: {error}");
+                let bytes = loader::read(&path).map_err(|error| told(error.to_string()))?;
+                let beside = Beside::read(&path, &self.runtime.limits);
+                let beside = beside.map_err(|error| told(error.to_string()))?;
+                let pinned = Pinned {
+                    sha256: digest(&bytes),
+                    grants: beside.grants.in_words(),
+                };
+                Ok((file, pinned))
+            })
+            .collect()
+    }
+
+    /// Where the lock is, or would be.
+    pub fn lock_file(&self) -> &Path {
+        &self.runtime.config.lock
     }
 
     /// Refuses a version that wants more than the one before, until the operator has said something to it.

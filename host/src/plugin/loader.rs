@@ -21,6 +21,7 @@ use super::policy::Policy;
 use super::profile::{Profile, Terms};
 use super::set::Loaded;
 use super::settings::{BadSettings, Beside, Settings};
+use crate::lock::BadLock;
 use crate::types::{InvalidName, PluginName};
 
 /// Longest a plugin may take to describe itself.
@@ -129,6 +130,14 @@ pub enum Refusal {
         /// The file.
         file: String,
     },
+    /// There is a lock, and it is not in it as it is.
+    #[error(
+        "it is not in the lock: {0}; hint: `cortex-gateway diff` shows it, and `cortex-gateway approve {1}` lets it run"
+    )]
+    NotLocked(String, String),
+    /// There is a lock that cannot be read.
+    #[error(transparent)]
+    BadLock(#[from] BadLock),
     /// No engine for it.
     #[error("its fuel cannot be bounded on this machine: {0}")]
     NoEngine(String),

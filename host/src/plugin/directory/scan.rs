@@ -15,6 +15,8 @@ pub(super) struct Stamp {
     component: FileStamp,
     settings: Option<FileStamp>,
     signature: Option<FileStamp>,
+    /// Whatever the lock says may concern it.
+    lock: Option<FileStamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +27,10 @@ struct FileStamp {
     changed: (i64, i64),
 }
 
-/// The components of a directory.
-pub(super) fn scan(dir: &Path) -> Result<BTreeMap<String, Stamp>> {
+/// The components of a directory, which may be locked.
+pub(super) fn scan(dir: &Path, lock: &Path) -> Result<BTreeMap<String, Stamp>> {
     let mut found = BTreeMap::new();
+    let lock = stamp(lock)?;
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         let is_component = path
@@ -46,6 +49,7 @@ pub(super) fn scan(dir: &Path) -> Result<BTreeMap<String, Stamp>> {
                 component,
                 settings,
                 signature: stamp(&signature_file(&path))?,
+                lock: lock.clone(),
             };
             found.insert(name.to_owned(), stamp);
         }
