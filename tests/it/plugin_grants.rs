@@ -263,3 +263,54 @@ async fn a_version_that_wants_more_waits_for_the_operator() {
         "{fetched}"
     );
 }
+
+#[tokio::test]
+async fn a_policy_takes_out_of_arguments_what_should_not_travel() {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", cortex_tests::Plan::Json(200, json!("fine")));
+    let settings = "[settings]\nmembers = [\"password\"]\ntexts = [\"card\"]\n";
+    let gateway = GatewayBuilder::new()
+        .plugin("policy-redact")
+        .plugin_file("policy-redact.toml", settings.as_bytes())
+        .backend("docs", &backend.url())
+        .start()
+        .await;
+    gateway.ready().await;
+    let arguments = json!({ "password": "hunter2", "note": "card 4111 1111 1111 1111", "n": 1 });
+    assert_eq!(told(&gateway, "docs_act", arguments).await, "fine");
+    let seen = backend.seen("act");
+    let expected = json!({ "password": "[redacted]", "note": "card [redacted]", "n": 1 });
+    let body: Value = serde_json::from_str(&seen[0].body).expect("JSON");
+    assert_eq!(body["params"], expected, "{body}");
+}
+
+#[tokio::test]
+async fn records_reach_a_webhook_with_its_secret() {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", cortex_tests::Plan::Json(200, json!("fine")));
+    let collector = FakeOrigin::start("/").await;
+    let toml = format!(
+        "[settings]\nurl = \"{0}/records\"\nsecret = true\n[grants]\nhttp = [\"{0}\"]\n[grants.secrets.webhook]\norigin = \"{0}\"\nenv = \"FRIENDS_KEY\"\n",
+        collector.url()
+    );
+    let gateway = GatewayBuilder::new()
+        .plugin("audit-webhook")
+        .plugin_file("audit-webhook.toml", toml.as_bytes())
+        .backend("docs", &backend.url())
+        .env("FRIENDS_KEY", KEY)
+        .start()
+        .await;
+    gateway.ready().await;
+    assert_eq!(told(&gateway, "docs_act", json!({})).await, "fine");
+    cortex_tests::gateway::eventually(
+        || !collector.heads().is_empty(),
+        || format!("no record came: {}", gateway.log()),
+    )
+    .await;
+    let head = &collector.heads()[0];
+    assert!(head.starts_with("post /records http/1.1"), "{head}");
+    assert!(
+        head.contains(&format!("authorization: bearer {KEY}")),
+        "{head}"
+    );
+}

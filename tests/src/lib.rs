@@ -47,6 +47,8 @@ pub fn component(name: &str) -> PathBuf {
         "audit-stdout",
         "hello-backend",
         "policy-tiers",
+        "policy-redact",
+        "audit-webhook",
         "mischief",
         "policy-trap",
         "exporter-trap",

@@ -34,7 +34,9 @@ pub(super) async fn run(gw: &Gateway, asked: Locking) -> Result<Value, Failed> {
             let tools = count(&definitions);
             let lock = Lock::new(plugins, definitions);
             lock.write(path)?;
-            pipeline::approve(gw, Some(&[])).await?;
+            for backend in gw.routes.keys() {
+                gw.catalog.ask_again(backend);
+            }
             Ok(
                 json!({ "file": path.display().to_string(), "plugins": lock.plugins.len(), "tools": tools }),
             )

@@ -93,7 +93,7 @@ mod tests {
         let write = |name: &str, text: &str| {
             std::fs::write(dir.path().join(name), text).expect("written");
         };
-        let look = || scan(dir.path()).expect("readable");
+        let look = || scan(dir.path(), &dir.path().join("lock")).expect("readable");
         assert!(look().is_empty());
         write("a.wasm", "1");
         write("notes.txt", "1");
@@ -106,7 +106,8 @@ mod tests {
             let (from, to) = (dir.path().join("new"), dir.path().join("a.wasm"));
             std::fs::rename(from, to).expect("renamed");
         };
-        let changes: [&dyn Fn(); 4] = [
+        let changes: [&dyn Fn(); 5] = [
+            &|| write("lock", "1"),
             &|| write("a.wasm", "12"),
             &|| write("a.toml", "x = 1"),
             &|| std::fs::remove_file(dir.path().join("a.toml")).expect("removed"),
