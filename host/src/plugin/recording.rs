@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -172,7 +172,7 @@ impl Answered {
             }
         };
         Some(Answer {
-            status: StatusCode::from_u16(self.status).ok()?,
+            status: self.status.try_into().ok()?,
             headers,
             body: body.into(),
         })

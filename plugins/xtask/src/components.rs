@@ -143,10 +143,12 @@ pub fn project(dir: &Path, profile: &str) -> Result<PathBuf> {
     let built = (lines.iter())
         .filter_map(|line| messages::strings(line, "filenames"))
         .flatten()
-        .map(PathBuf::from)
-        .filter(|path| path.extension().is_some_and(|is| is == "wasm"));
+        .map(PathBuf::from);
     // Those of dependencies come before it.
-    built.last().ok_or_else(|| {
+    let component = built
+        .rev()
+        .find(|path| path.extension().is_some_and(|is| is == "wasm"));
+    component.ok_or_else(|| {
         Error::new(format!("cargo built no component in {}", dir.display()))
             .hint("`crate-type = [\"cdylib\"]` below `[lib]` in its Cargo.toml")
     })
