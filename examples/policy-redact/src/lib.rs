@@ -50,9 +50,12 @@ impl Settings {
                 }
                 self.redact(value) || any
             }),
-            Value::Array(values) => values
-                .iter_mut()
-                .fold(false, |any, value| self.redact(value) || any),
+            Value::Array(values) => {
+                let found = values
+                    .iter_mut()
+                    .filter_map(|value| self.redact(value).then_some(()));
+                found.count() > 0
+            }
             Value::String(text) => self.texts.iter().fold(false, |any, like| {
                 match like.replaced(text, &self.instead) {
                     Some(without) => {

@@ -91,7 +91,7 @@ fn checks(digits: &[u32]) -> bool {
             (_, twice) => twice,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// How many bytes at the start are an address; 0: none.

@@ -181,7 +181,13 @@ impl Runtime {
         client: Client,
         store: Option<&GatewayStore>,
     ) -> Result<Arc<Self>, EngineError> {
-        Self::with(config, cache_dir, Wire::World(client), None, store)
+        Self::with(
+            config,
+            cache_dir,
+            Wire::World(Arc::new(client)),
+            None,
+            store,
+        )
     }
 
     /// Starts the engine for a rehearsal: requests meet a recording, time and luck are set.

@@ -19,7 +19,7 @@ pub(super) type Body = UnsyncBoxBody<Bytes, ()>;
 #[derive(Clone)]
 pub(super) enum Wire {
     /// Whoever is there.
-    World(Client),
+    World(Arc<Client>),
     /// What was answered before.
     Recorded(Arc<Recording>),
 }
