@@ -40,6 +40,7 @@ mod trust;
 mod v0_1;
 mod v0_2;
 mod warm;
+mod wasi_http;
 mod wire;
 
 pub use adapter::{Adapter, Backend, OnBehalf, Shown};

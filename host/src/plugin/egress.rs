@@ -100,7 +100,7 @@ impl Host for State {
 impl State {
     /// What the call in flight may reach.
     pub(super) fn egress(&mut self) -> Result<&mut Egress, HttpError> {
-        self.egress.as_mut().ok_or_else(|| {
+        self.outgoing.egress.as_mut().ok_or_else(|| {
             HttpError::OriginNotGranted("nothing is granted outside a backend call".to_owned())
         })
     }

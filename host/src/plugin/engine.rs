@@ -34,8 +34,9 @@ const STACK_BYTES: usize = 512 * 1024;
 const FIBER_STACK_BYTES: usize = 1024 * 1024;
 /// How much of an instance's memory is kept for the next one.
 const KEEP_RESIDENT: usize = 512 * 1024;
-/// Core instances and tables that one component may be made of; one from Rust has four and two.
-const MAX_PARTS: u32 = 8;
+/// Core instances and tables that one component may be made of; one from Rust has four and two, one from
+/// Python, which is linked of many modules, fourteen.
+const MAX_PARTS: u32 = 16;
 /// Linear memories that one component may have.
 const MAX_MEMORIES: u32 = 2;
 
@@ -83,6 +84,9 @@ impl Machine {
             let (mut exporters, mut adapters) = (policies.clone(), policies.clone());
             imports::offer_exporters(&mut exporters)?;
             imports::offer_adapters(&mut adapters)?;
+            for linker in [&mut exporters, &mut adapters] {
+                wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+            }
             Ok((policies, exporters, adapters))
         };
         let (policies, exporters, adapters) = linked().map_err(EngineError::Engine)?;

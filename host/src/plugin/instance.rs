@@ -10,6 +10,7 @@ use tokio::time::error::Elapsed;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::client::QuestionSink;
 use super::egress::Egress;
@@ -25,9 +26,14 @@ use super::meter::Meter;
 use super::patience::Patience;
 use super::profile::Profile;
 use super::stdio::{Destination, Lines};
+use super::wasi_http::{self, Outgoing};
 use super::v0_2::adapter::cortex::gateway::{client_log, log, metrics, progress, settings, types};
 use crate::config::ExporterOutput;
 use crate::types::{Principal, RequestId};
+
+/// Most handles of the standard library (streams, timers, requests) that one instance may have at once.
+/// Each takes memory of the host.
+const MOST_HANDLES: usize = 512;
 
 /// Takes progress, total and message while a call runs.
 pub type ProgressSink = Box<dyn FnMut(f64, Option<f64>, Option<String>) + Send>;
@@ -59,8 +65,9 @@ pub(super) struct State {
     pub(super) profile: Arc<Profile>,
     /// How often the call in flight may still ask for what the plugin keeps.
     pub(super) keeping: u32,
-    /// What the call in flight may reach; nothing outside adapter calls.
-    pub(super) egress: Option<Egress>,
+    /// What the call in flight may reach.
+    pub(super) outgoing: Outgoing,
+    wasi_http: WasiHttpCtx,
     /// Responses that the call in flight is reading.
     pub(super) incoming: OpenResponses,
     /// What is sent should the call in flight be given up.
@@ -100,16 +107,19 @@ impl State {
             .allow_ip_name_lookup(false)
             .max_random_size(64 * 1024)
             .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_HANDLES);
         Self {
             wasi,
-            table: ResourceTable::new(),
+            table,
             memory: Memory::new(limits.memory_bytes),
             ticks_left: limits.compute_ticks(),
             out_of_ticks: false,
+            outgoing: Outgoing::new(log.clone()),
             log,
             profile: Arc::clone(profile),
             keeping: MOST_KEEPING,
-            egress: None,
+            wasi_http: wasi_http::limits(),
             incoming: OpenResponses::default(),
             farewell: None,
             patience: Arc::new(Patience::new()),
@@ -140,6 +150,16 @@ impl WasiView for State {
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.outgoing,
+            table: &mut self.table,
+            ctx: &mut self.wasi_http,
         }
     }
 }
@@ -243,8 +263,8 @@ impl<B> Guest<B> {
         state.ticks_left = ticks;
         state.out_of_ticks = false;
         state.memory.refused = false;
-        state.egress = egress;
         state.patience = Arc::new(Patience::new());
+        state.outgoing.begin(egress, &state.patience);
         state.log.begin(request);
         self.store.set_epoch_deadline(1);
         if let Some(fuel) = self.profile.limits.fuel {
@@ -271,7 +291,7 @@ impl<B> Guest<B> {
         result: Result<wasmtime::Result<R>, Elapsed>,
     ) -> Result<R, Fault> {
         let state = self.store.data_mut();
-        state.egress = None;
+        state.outgoing.end();
         state.incoming.close();
         state.notices = Notices::default();
         state.held.end();

@@ -4,7 +4,7 @@
 mod script;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use super::engine::{EngineError, Machine, Runtime, Stage};
 use super::exporter::AuditRecord;
 use super::fault::Fault;
 use super::grants::{Grants, Want};
+use super::instance::Notices;
 use super::limits::Limits;
 use super::lines::{AdapterPre, ExporterPre, PolicyPre};
 use super::loader::{self, Introduced, Kind, Refusal};
@@ -73,6 +74,10 @@ pub struct Played {
     pub expected: Option<Value>,
     /// What of its requests was not as recorded.
     pub wrong: Vec<String>,
+    /// What its client was told meanwhile.
+    pub notices: Vec<Value>,
+    /// What is recorded of that; `None`: it may be anything.
+    pub expected_notices: Option<Vec<Value>>,
     /// What it used: instructions, more or less. The same every time.
     pub fuel: u64,
 }
@@ -80,7 +85,10 @@ pub struct Played {
 impl Played {
     /// Whether all was as recorded.
     pub fn is_right(&self) -> bool {
-        self.wrong.is_empty() && self.expected.as_ref() == Some(&self.result)
+        let told = self.expected_notices.as_ref();
+        self.wrong.is_empty()
+            && self.expected.as_ref() == Some(&self.result)
+            && told.is_none_or(|told| *told == self.notices)
     }
 }
 
@@ -111,15 +119,23 @@ impl Rehearsal {
             serde_json::from_str(script).map_err(|e| RehearsalError::BadScript(e.to_string()))?;
         let cast = Cast::new(&self.config, self.component.clone(), &script).await?;
         let mut played = Vec::new();
+        let mut kept = None;
         for step in &script.steps {
             cast.recording.begin(&step.exchanges);
-            let (result, fuel) = match cast.step(&script, step).await? {
+            if step.goes_on.is_some() && kept.is_none() {
+                let why = "a step goes on (`continue`), and the one before did not answer `input-required`";
+                return Err(RehearsalError::BadScript(why.to_owned()));
+            }
+            let (result, fuel) = match cast.step(&script, step, kept.take()).await? {
                 Ok(answered) => answered,
                 Err(fault) => (json!({ "Fault": fault.cause.to_string() }), 0),
             };
+            kept = script::kept(&result);
             played.push(Played {
                 call: step.call.clone(),
                 result,
+                notices: cast.told.take(),
+                expected_notices: step.notices.clone(),
                 expected: step.result.clone(),
                 wrong: cast.recording.end(),
                 fuel,
@@ -134,6 +150,48 @@ struct Cast {
     recording: Arc<Recording>,
     profile: Arc<Profile>,
     introduced: Introduced,
+    told: Notes,
+}
+
+/// What the client of a step was told.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<Value>>>);
+
+impl Notes {
+    fn take(&self) -> Vec<Value> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, note: Value) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push(note);
+    }
+
+    /// Writes them down in the words of MCP.
+    fn notices(&self) -> Notices {
+        let (notes, more) = (self.clone(), self.clone());
+        Notices {
+            progress: Some(Box::new(move |progress, total, message| {
+                let mut note = json!({ "progress": progress });
+                if let Some(total) = total {
+                    note["total"] = total.into();
+                }
+                if let Some(message) = message {
+                    note["message"] = message.into();
+                }
+                notes.add(note);
+            })),
+            messages: Some(Box::new(move |level, logger, data| {
+                let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
+                let mut note = json!({ "level": level, "data": data });
+                if let Some(logger) = logger {
+                    note["logger"] = logger.into();
+                }
+                more.add(note);
+            })),
+            questions: None,
+        }
+    }
 }
 
 type Answered = Result<(Value, u64), Fault>;
@@ -217,24 +275,37 @@ impl Cast {
             recording,
             profile,
             introduced,
+            told: Notes::default(),
         })
     }
 
-    async fn step(&self, script: &Script, step: &Step) -> Result<Answered, RehearsalError> {
+    async fn step(
+        &self,
+        script: &Script,
+        step: &Step,
+        kept: Option<Vec<u8>>,
+    ) -> Result<Answered, RehearsalError> {
         match self.introduced.kind {
-            Kind::BackendAdapter => self.adapter(script, step).await,
+            Kind::BackendAdapter => self.adapter(script, step, kept).await,
             Kind::ScopePolicy => self.policy(script, step).await,
             Kind::AuditExporter => self.exporter(step).await,
         }
     }
 
-    async fn adapter(&self, script: &Script, step: &Step) -> Result<Answered, RehearsalError> {
+    async fn adapter(
+        &self,
+        script: &Script,
+        step: &Step,
+        kept: Option<Vec<u8>>,
+    ) -> Result<Answered, RehearsalError> {
         let (target, caller) = (script.target.target(), script.caller.principal());
         let (egress, whose) = self.backend(&script.target, step.call == "discover")?;
         let pre = AdapterPre::new(self.introduced.line, self.introduced.pre.clone());
         let mut guest = born!(self, pre);
         guest.begin(None, Some(egress), Some(whose), None);
+        guest.store.data_mut().notices = self.told.notices();
         let arguments = text(step.arguments.as_ref());
+        let context = context(step, kept);
         match step.call.as_str() {
             "discover" => played!(guest.call_discover(&target)),
             "call-tool" => {
@@ -243,7 +314,7 @@ impl Cast {
                     arguments,
                     header_arguments: Vec::new(),
                     structured: false,
-                    context: context(),
+                    context,
                 };
                 played!(guest.call_call_tool(&target, &caller, &call))
             }
@@ -251,14 +322,14 @@ impl Cast {
                 let call = PromptCall {
                     prompt: needed("prompt", step.prompt.as_ref())?,
                     arguments,
-                    context: context(),
+                    context,
                 };
                 played!(guest.call_get_prompt(&target, &caller, &call))
             }
             "read-resource" => {
                 let read = ResourceRead {
                     uri: needed("uri", step.uri.as_ref())?,
-                    context: context(),
+                    context,
                 };
                 played!(guest.call_read_resource(&target, &caller, &read))
             }

@@ -100,6 +100,15 @@ fn report(file: &Path, played: &[Played], records: bool) -> usize {
         for told in &step.wrong {
             println!("WRONG  {place}: {}", plain(told));
         }
+        if let (Some(expected), false) = (&step.expected_notices, records)
+            && *expected != step.notices
+        {
+            let told = plain(&Value::Array(step.notices.clone()).to_string());
+            let expected = plain(&Value::Array(expected.clone()).to_string());
+            println!("WRONG  {place}: its client was told {told}\n       recorded was {expected}");
+            wrong += 1;
+            continue;
+        }
         let result = plain(&step.result.to_string());
         let differs = step.expected.as_ref() != Some(&step.result);
         if !step.wrong.is_empty() || (differs && !records) {
@@ -124,6 +133,9 @@ fn recorded(text: &str, played: &[Played]) -> anyhow::Result<String> {
     let steps = script["steps"].as_array_mut().into_iter().flatten();
     for (step, played) in steps.zip(played) {
         step["result"] = played.result.clone();
+        if played.expected_notices.is_some() || !played.notices.is_empty() {
+            step["notices"] = played.notices.clone().into();
+        }
     }
     Ok(format!("{script:#}\n"))
 }

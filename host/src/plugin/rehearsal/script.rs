@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::plugin::model::{Principal, RequestContext, Target};
+use crate::plugin::model::{Continuation, Principal, RequestContext, Target};
 use crate::plugin::policy::Item;
 use crate::plugin::recording::Exchange;
 
@@ -95,9 +95,25 @@ pub(super) struct Step {
     pub(super) value: Option<String>,
     pub(super) ticket: Option<Value>,
     pub(super) query: Option<Value>,
+    /// Goes on where the step before answered `input-required`.
+    #[serde(rename = "continue")]
+    pub(super) goes_on: Option<GoesOn>,
+    /// What the client of this call can do (MCP `capabilities`).
+    #[serde(default)]
+    pub(super) client_capabilities: Map<String, Value>,
     #[serde(default)]
     pub(super) exchanges: Vec<Exchange>,
+    /// What the client is told meanwhile; not compared where there is none.
+    pub(super) notices: Option<Vec<Value>>,
     pub(super) result: Option<Value>,
+}
+
+/// What the client has answered.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct GoesOn {
+    #[serde(default)]
+    responses: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -161,15 +177,24 @@ impl ItemSpec {
     }
 }
 
-/// A first request of a client that can be asked for nothing.
-pub(super) fn context() -> RequestContext {
+/// What comes with a step, and with it what the adapter wanted to find again.
+pub(super) fn context(step: &Step, kept: Option<Vec<u8>>) -> RequestContext {
     RequestContext {
         meta: "{}".to_owned(),
-        client_capabilities: "{}".to_owned(),
+        client_capabilities: Value::Object(step.client_capabilities.clone()).to_string(),
         client_info: None,
         log_level: None,
-        continuation: None,
+        continuation: step.goes_on.as_ref().map(|goes_on| Continuation {
+            state: kept.unwrap_or_default(),
+            responses: Value::Object(goes_on.responses.clone()).to_string(),
+        }),
     }
+}
+
+/// What an answer wants to find again when the call goes on.
+pub(super) fn kept(answer: &Value) -> Option<Vec<u8>> {
+    let state = answer.pointer("/Ok/InputRequired/state")?;
+    serde_json::from_value(state.clone()).ok()
 }
 
 /// JSON as text; `{}` where there is none.
