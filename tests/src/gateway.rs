@@ -16,7 +16,7 @@ use crate::component;
 use crate::issuer::FakeIssuer;
 
 /// Longest anything is waited for. Only reached when a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 type Lines = Arc<Mutex<Vec<String>>>;
 

@@ -16,6 +16,7 @@ pub mod legacy_only;
 pub mod mcp_server;
 pub mod origin;
 pub mod provider;
+pub mod relay;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};

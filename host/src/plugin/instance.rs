@@ -26,8 +26,8 @@ use super::meter::Meter;
 use super::patience::Patience;
 use super::profile::Profile;
 use super::stdio::{Destination, Lines};
-use super::wasi_http::{self, Outgoing};
 use super::v0_2::adapter::cortex::gateway::{client_log, log, metrics, progress, settings, types};
+use super::wasi_http::{self, Outgoing};
 use crate::config::ExporterOutput;
 use crate::types::{Principal, RequestId};
 

@@ -376,7 +376,9 @@ mod tests {
         assert!(matches!(named("caller"), Credential::Caller));
         assert!(matches!(named("technical"), Credential::Technical));
         assert!(matches!(named("none"), Credential::None));
-        assert!(matches!(named("linked-account docs"), Credential::LinkedAccount(id) if id == "docs"));
+        assert!(
+            matches!(named("linked-account docs"), Credential::LinkedAccount(id) if id == "docs")
+        );
         for wrong in ["", "Caller", "caller x", "secret", "secret ", "bearer abc"] {
             assert!(matches!(named(wrong), Credential::Other(_)), "{wrong}");
         }

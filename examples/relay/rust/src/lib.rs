@@ -35,14 +35,24 @@ fn ask(request: http::Request) -> Result<http::Response, CallError> {
     match request.send() {
         Ok(answer) if answer.is_success() => Ok(answer),
         Ok(answer) => match answer.status {
-            401 => failed("backend_auth", "the app did not accept the token".to_owned()),
+            401 => failed(
+                "backend_auth",
+                "the app did not accept the token".to_owned(),
+            ),
             403 => failed("backend_acl", "the app refused this call".to_owned()),
-            status => failed("backend_error", format!("the app answered with status {status}")),
+            status => failed(
+                "backend_error",
+                format!("the app answered with status {status}"),
+            ),
         },
-        Err(http::HttpError::Timeout(_)) => {
-            failed("backend_timeout", "the app did not answer in time".to_owned())
-        }
-        Err(_) => failed("backend_unavailable", "the app cannot be reached".to_owned()),
+        Err(http::HttpError::Timeout(_)) => failed(
+            "backend_timeout",
+            "the app did not answer in time".to_owned(),
+        ),
+        Err(_) => failed(
+            "backend_unavailable",
+            "the app cannot be reached".to_owned(),
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A backend adapter that misbehaves on request, for tests. It needs no backend.
 
 mod outward;
+mod standard;
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, TcpStream};
@@ -21,7 +22,7 @@ struct Mischief;
 type Deed = fn(&Target, &ToolCall) -> Reply;
 
 /// Every tool: its name, what it does, and the function that does it.
-const TOOLS: [(&str, &str, Deed); 23] = [
+const TOOLS: [(&str, &str, Deed); 24] = [
     ("ok", "Returns `fine`", ok),
     ("spin", "Loops without end", spin),
     ("leak", "Allocates without end", leak),
@@ -97,6 +98,11 @@ const TOOLS: [(&str, &str, Deed); 23] = [
     ("pry", "Tries to read what other plugins keep", outward::pry),
     ("count", "Counts `times` figures of its own", outward::count),
     ("sleep", "Sleeps for an hour", sleep),
+    (
+        "wasi_http",
+        "Makes a request by the standard library of the component",
+        standard::wasi_http,
+    ),
 ];
 
 /// What the operator may set.
