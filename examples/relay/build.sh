@@ -31,9 +31,17 @@ rust)
   ;;
 javascript)
   needs npm "node with npm"
-  cp "$here"/javascript/{package.json,relay.js} "$made"
+  cp "$here/javascript/relay.js" "$made"
   cd "$made"
-  npm install --no-package-lock --no-audit --no-fund --silent
+  # Once for each package.json: npm, asked again, takes away packages that componentize-js needs.
+  if ! cmp --silent "$here/javascript/package.json" package.json; then
+    rm -rf node_modules
+    cp "$here/javascript/package.json" .
+    npm install --no-package-lock --no-audit --no-fund --silent || {
+      rm package.json
+      exit 1
+    }
+  fi
   npx componentize-js relay.js --wit "$contract" --world-name backend-adapter --out "$out"
   ;;
 python)

@@ -167,21 +167,20 @@ async fn requests_bodies_and_handles_are_bounded() {
         text.contains("then") || text.contains("Unavailable"),
         "{text}"
     );
-    // What is open ends with the call.
+    // What is open ends with the call. One that has not left yet when its call ends never does.
     let before = backend.abandoned();
     backend.plan("", Plan::Hang);
-    assert_eq!(told(&gateway, json!({ "leave": true })).await, "left");
-    cortex_tests::gateway::eventually(
-        || backend.abandoned() > before,
-        || format!("{} abandoned", backend.abandoned()),
-    )
-    .await;
+    for _ in 0..100 {
+        assert_eq!(told(&gateway, json!({ "leave": true })).await, "left");
+        if backend.abandoned() > before {
+            break;
+        }
+    }
+    assert!(backend.abandoned() > before, "nothing was called off");
     // Memory of the host.
-    let reply = gateway
-        .client
-        .call("bad_wasi_http", json!({ "hoard": 100_000 }))
-        .await;
-    assert!(reply.tool_text().1, "{:?}", reply.tool_text());
+    let hoard = json!({ "hoard": 100_000 });
+    let reply = gateway.client.call("bad_wasi_http", hoard).await.json();
+    assert_eq!(reply["error"]["data"]["reason"], "plugin_trap", "{reply}");
     assert!(gateway.resident_kib() < 400 * 1024);
     backend.plan("", Plan::Json(200, json!({ "fine": true })));
     assert_eq!(told(&gateway, json!({})).await, "200: 13 bytes");

@@ -1,10 +1,12 @@
 //! The plugin directory, live: what is dropped there is loaded, what is changed is swapped, what is
 //! taken away goes, and requests notice nothing of it.
 //!
-//! The directory is looked at a few times a second. That costs a few system calls, and works where
-//! file systems tell nobody of changes: on network file systems and in volumes of containers.
+//! The directory is looked at when the file system tells of a change, and a few times a second anyway.
+//! That costs a few system calls, and works where file systems tell nobody of changes: on network file
+//! systems and in volumes of containers.
 
 pub(super) mod scan;
+mod word;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,9 +28,12 @@ use super::settings::Beside;
 use super::trust;
 use crate::lock::{Lock, Pinned};
 use scan::{Stamp, scan, settings_digest, signature};
+use word::Word;
 
-/// How often the directory is looked at. What has changed is taken when it looks the same twice.
+/// How often the directory is looked at without word of a change.
 const LOOK: Duration = Duration::from_millis(200);
+/// How soon it is looked at again after a change: what looks the same twice is taken.
+const SETTLE: Duration = Duration::from_millis(100);
 /// For so many looks a file must be missing until it is gone: some programs replace a file by
 /// removing it first.
 const MISSING: u32 = 3;
@@ -126,14 +131,23 @@ impl Directory {
             known.insert(file.to_owned(), Known::default());
         }
         let mut readable = true;
+        let word = Word::of(&self.path);
+        let mut settled = true;
         loop {
-            tokio::time::sleep(LOOK).await;
+            if settled {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = word.comes() => {}
+                }
+            } else {
+                tokio::time::sleep(SETTLE).await;
+            }
             let (path, lock) = (self.path.clone(), self.runtime.config.lock.clone());
             let found = tokio::task::spawn_blocking(move || scan(&path, &lock)).await;
             match found.map_err(std::io::Error::other).flatten() {
                 Ok(found) => {
                     readable = true;
-                    self.look(&mut known, found).await;
+                    settled = self.look(&mut known, found).await;
                 }
                 Err(error) => {
                     if std::mem::take(&mut readable) {
@@ -144,7 +158,12 @@ impl Directory {
         }
     }
 
-    async fn look(&self, known: &mut BTreeMap<String, Known>, mut found: BTreeMap<String, Stamp>) {
+    /// Takes what has settled, and tells whether everything has.
+    async fn look(
+        &self,
+        known: &mut BTreeMap<String, Known>,
+        mut found: BTreeMap<String, Stamp>,
+    ) -> bool {
         let before = self.now().generation;
         let mut gone = Vec::new();
         for (file, of) in known.iter_mut() {
@@ -178,17 +197,19 @@ impl Directory {
             known.insert(file, new);
         }
         let now = self.now();
-        if now.generation == before {
-            return;
-        }
-        self.say_what_is_missing();
-        // A name may be free now.
-        for (file, of) in now.files() {
-            let waits = matches!(of.refused.as_deref(), Some(Refusal::NameTaken { .. }));
-            if let Some(known) = known.get_mut(file).filter(|_| waits) {
-                known.taken = None;
+        if now.generation != before {
+            self.say_what_is_missing();
+            // A name may be free now.
+            for (file, of) in now.files() {
+                let waits = matches!(of.refused.as_deref(), Some(Refusal::NameTaken { .. }));
+                if let Some(known) = known.get_mut(file).filter(|_| waits) {
+                    known.taken = None;
+                }
             }
         }
+        known
+            .values()
+            .all(|of| of.missing == 0 && of.seen == of.taken)
     }
 
     /// Loads a file as it is now, unless it is what runs already.

@@ -118,6 +118,7 @@ fn made(asked: &Asked) -> String {
     }
     if asked.leave {
         // Without asking for what came: it stays where it is when the call returns.
+        std::thread::sleep(std::time::Duration::from_millis(50));
         std::mem::forget(answer);
         return "left".to_owned();
     }
