@@ -9,6 +9,7 @@ mod accepted;
 mod adapter;
 mod breaker;
 mod client;
+mod courtesy;
 mod directory;
 mod egress;
 mod engine;

@@ -15,6 +15,7 @@ use wasmtime::{
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{HostWallClock, WasiCtxBuilder};
 
+use super::courtesy::Courtesy;
 use super::imports;
 use super::instance::{self, State};
 use super::kept::Kept;
@@ -169,6 +170,8 @@ pub struct Runtime {
     pub(super) config: PluginConfig,
     /// What plugins use.
     pub(super) meters: Meters,
+    /// Who computes for long.
+    pub(super) courtesy: Arc<Courtesy>,
     slots: Arc<Semaphore>,
     memories: Arc<Memories>,
 }
@@ -228,6 +231,7 @@ impl Runtime {
             kept: store.map(Kept::new),
             store: store.cloned(),
             meters: Meters::default(),
+            courtesy: Arc::new(Courtesy::new()),
             memories: Arc::new(Memories::new()),
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
             config: config.clone(),

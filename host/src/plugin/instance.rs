@@ -13,6 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::client::QuestionSink;
+use super::courtesy::{Long, SHORT};
 use super::egress::Egress;
 use super::farewell::Farewell;
 use super::fault::{Cause, Fault, millis};
@@ -60,6 +61,8 @@ pub(super) struct State {
     /// Epoch ticks the guest may still compute in this call.
     ticks_left: u64,
     out_of_ticks: bool,
+    /// There once the call in flight has computed for long.
+    long: Option<Long>,
     log: LogSink,
     /// Whose instance it is.
     pub(super) profile: Arc<Profile>,
@@ -115,6 +118,7 @@ impl State {
             memory: Memory::new(limits.memory_bytes),
             ticks_left: limits.compute_ticks(),
             out_of_ticks: false,
+            long: None,
             outgoing: Outgoing::new(log.clone()),
             log,
             profile: Arc::clone(profile),
@@ -137,7 +141,17 @@ impl State {
             self.out_of_ticks = true;
             return Ok(UpdateDeadline::Interrupt);
         }
-        // Other calls on this thread get their turn.
+        // Other calls on this thread get their turn, and those of who computes for long more than that.
+        let limits = &self.profile.limits;
+        if limits.compute_ticks().saturating_sub(self.ticks_left) > SHORT {
+            let runtime = &self.profile.runtime;
+            let long = self.long.get_or_insert_with(|| runtime.courtesy.join());
+            let pause = long.pause();
+            if !pause.is_zero() {
+                let pause = Box::pin(tokio::time::sleep(pause));
+                return Ok(UpdateDeadline::YieldCustom(1, pause));
+            }
+        }
         Ok(UpdateDeadline::YieldCustom(
             1,
             Box::pin(tokio::task::yield_now()),
@@ -291,6 +305,7 @@ impl<B> Guest<B> {
         result: Result<wasmtime::Result<R>, Elapsed>,
     ) -> Result<R, Fault> {
         let state = self.store.data_mut();
+        state.long = None;
         state.outgoing.end();
         state.incoming.close();
         state.notices = Notices::default();

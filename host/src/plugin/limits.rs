@@ -6,8 +6,8 @@ use wasmtime::ResourceLimiter;
 
 use super::fault::millis;
 
-/// How often a computing guest is looked at.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+/// How often a computing guest is looked at. Meanwhile it has a thread for itself, and other calls wait.
+pub(super) const TICK: Duration = Duration::from_millis(2);
 /// Largest table (of functions, mostly) of a guest.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 

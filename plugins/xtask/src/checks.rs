@@ -2,6 +2,7 @@
 
 pub mod peers;
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::components::{self, Show};
@@ -22,8 +23,16 @@ pub fn test(args: &[String]) -> Result<()> {
 
 /// `cargo xtask bench`: measures a release build.
 pub fn bench(args: &[String]) -> Result<()> {
-    let plugins = workspace::target_dir().join("bench").join("plugins.d");
+    let made = workspace::target_dir().join("bench");
+    let plugins = made.join("plugins.d");
     components::build_showing(&components::DEFAULT, &plugins, Show::Progress)?;
+    let guests = made.join("guests");
+    if args.iter().any(|word| word == "--neighbours") {
+        components::build_showing(&["mischief"], &guests, Show::Progress)?;
+    }
+    if args.iter().any(|word| word == "--languages") {
+        relays(&guests)?;
+    }
     eprintln!(
         "xtask: building the gateway and the benchmark (about ten minutes on two cores the first time)"
     );
@@ -37,8 +46,24 @@ pub fn bench(args: &[String]) -> Result<()> {
         .arg(gateway)
         .arg("--plugins")
         .arg(plugins)
+        .arg("--guests")
+        .arg(guests)
         .args(args);
     process::run(&mut bench)
+}
+
+/// The relay adapter in every language whose tools are here.
+fn relays(out: &Path) -> Result<()> {
+    let script = workspace::root().join("examples/relay/build.sh");
+    for language in ["rust", "c", "javascript", "python"] {
+        let built = process::run(Command::new("bash").arg(&script).arg(language).arg(out));
+        match built {
+            Err(error) if interrupt::requested().is_some() => return Err(error),
+            Err(error) => eprintln!("xtask: relay in {language}: left out: {error}"),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 /// `cargo xtask lint`: runs every check, and fails at the end if one has.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -49,6 +49,9 @@ impl Answer for Backend {
     type Body = Full<Bytes>;
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Self::Body> {
+        if request.method() == Method::GET {
+            return json(StatusCode::OK, "Echoes");
+        }
         let Ok(body) = request.into_body().collect().await else {
             return json(StatusCode::BAD_REQUEST, r#"{"error":"the body broke off"}"#);
         };

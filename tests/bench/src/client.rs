@@ -65,6 +65,12 @@ impl Connection {
         Ok(body.len())
     }
 
+    /// Makes call number `n`, whatever its answer is, or none in time.
+    pub(crate) async fn disturb(&mut self, n: u64) {
+        // What becomes of it is not what is measured.
+        let _ = self.post(self.exchange.body(n)).await;
+    }
+
     async fn initialize(&mut self) -> Result<()> {
         let hello = format!(
             r#"{{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{{"protocolVersion":"{PROTOCOL_VERSION}","capabilities":{{}},"clientInfo":{{"name":"cortex-bench","version":"{}"}}}}}}"#,
@@ -102,11 +108,21 @@ impl Connection {
 
 /// The status of a GET on a connection of its own.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<StatusCode> {
-    let request = Request::get(path)
-        .header(HOST, address.to_string())
-        .body(Full::default())?;
+    Ok(get_with(address, path, None).await?.status())
+}
+
+/// The answer to a GET on a connection of its own, with one more header field.
+pub(crate) async fn get_with(
+    address: SocketAddr,
+    path: &str,
+    field: Option<(&str, &str)>,
+) -> Result<Response<Bytes>> {
+    let mut request = Request::get(path).header(HOST, address.to_string());
+    if let Some((name, value)) = field {
+        request = request.header(name, value);
+    }
     let mut sender = connect(address).await?;
-    Ok(send(&mut sender, request).await?.status())
+    send(&mut sender, request.body(Full::default())?).await
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {

@@ -7,8 +7,10 @@ use crate::check::contains;
 
 /// The token of the dev bypass, and so the one that a backend sees as the caller's.
 pub(crate) const DEV_TOKEN: &str = "bench-dev-token-0123456789abcdef0123456789";
-/// The only scope there is.
+/// The scope of the backend that is measured.
 pub(crate) const SCOPE: &str = "mcp:bench:read";
+/// All scopes of a caller.
+pub(crate) const SCOPES: &str = "mcp:bench:read mcp:mischief:use mcp:relay:write";
 /// The revision that the load speaks.
 pub(crate) const PROTOCOL_VERSION: &str = "2025-11-25";
 
@@ -31,6 +33,11 @@ pub(crate) enum Exchange {
     ShortList,
     /// What a backend answers `list_tools`.
     RawList,
+    /// MCP `tools/call` of the tool `relay` of the backend of this name, which passes on what is sent for
+    /// [`Exchange::Contract`].
+    Relay(&'static str),
+    /// MCP `tools/call` of this tool of the backend `bad`, whatever comes of it.
+    Deed(&'static str),
 }
 
 impl Exchange {
@@ -48,7 +55,7 @@ impl Exchange {
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Contract | Self::RawList => "/api/cortex/backend",
-            Self::Call | Self::List | Self::ColdList | Self::ShortList => "/mcp",
+            _ => "/mcp",
         }
     }
 
@@ -102,6 +109,12 @@ impl Exchange {
                 format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/list"}}"#)
             }
             Self::RawList => r#"{"method":"list_tools"}"#.to_owned(),
+            Self::Relay(backend) => format!(
+                r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/call","params":{{"name":"{backend}_relay","arguments":{{"method":"echo","params":{{"text":"{text} {PADDING}"}}}}}}}}"#
+            ),
+            Self::Deed(tool) => format!(
+                r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/call","params":{{"name":"bad_{tool}","arguments":{{}}}}}}"#
+            ),
         })
     }
 
@@ -110,7 +123,10 @@ impl Exchange {
         let has = |text: &str| contains(body, text.as_bytes());
         match self {
             Self::Contract => has(&text(n)) && has(PADDING),
-            Self::Call => has(&id(n)) && has(&text(n)) && has(PADDING) && !has(r#""isError":true"#),
+            Self::Call | Self::Relay(_) => {
+                has(&id(n)) && has(&text(n)) && has(PADDING) && !has(r#""isError":true"#)
+            }
+            Self::Deed(_) => true,
             Self::List | Self::ColdList => has(&id(n)) && has(r#""bench_echo""#),
             Self::ShortList => has(&id(n)) && has(r#""whoami""#),
             // Nothing in it tells one answer from another.
@@ -159,6 +175,8 @@ mod tests {
             Exchange::Call,
             Exchange::List,
             Exchange::RawList,
+            Exchange::Relay("rust"),
+            Exchange::Deed("spin"),
         ] {
             let (first, later) = (exchange.body(0), exchange.body(9_999_999));
             assert_eq!(first.len(), later.len());

@@ -11,10 +11,12 @@ use tokio::process::Command;
 
 use crate::child::Process;
 use crate::client;
-use crate::exchange::{DEV_TOKEN, SCOPE};
+use crate::exchange::{DEV_TOKEN, SCOPES};
 
 /// How long a gateway may take to be ready: the first start compiles the components.
 const LONGEST_START: Duration = Duration::from_secs(120);
+/// What lets in at `/metrics`.
+const ADMIN_SECRET: &str = "bench-admin-secret-0123456789abcdef";
 /// Between two looks at `/readyz`.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,6 +41,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) data: &'a Path,
     /// Whose tokens it takes, besides the dev bypass.
     pub(crate) issuer: &'a str,
+    /// More backends, each with its adapter.
+    pub(crate) others: &'a [(&'a str, String)],
 }
 
 /// Starts a gateway on a free port; it is not ready yet.
@@ -56,24 +60,31 @@ pub(crate) async fn start(
             command.env_remove(&variable);
         }
     }
+    let url = format!("http://{}", setup.backend);
+    let mut backends = "bench".to_owned();
+    for (backend, adapter) in setup.others {
+        let name = backend.to_uppercase();
+        backends = format!("{backends},{backend}");
+        command
+            .env(format!("CORTEX_BACKEND_{name}_URL"), &url)
+            .env(format!("CORTEX_BACKEND_{name}_ADAPTER"), adapter);
+    }
     command
         .env("CORTEX_LISTEN", address.to_string())
-        .env("CORTEX_BACKENDS", "bench")
-        .env(
-            "CORTEX_BACKEND_BENCH_URL",
-            format!("http://{}", setup.backend),
-        )
+        .env("CORTEX_BACKENDS", backends)
+        .env("CORTEX_BACKEND_BENCH_URL", &url)
         .env(
             "CORTEX_TECHNICAL_TOKEN",
             "bench-technical-token-0123456789abcdef",
         )
         .env("CORTEX_DEV_BYPASS_TOKEN", DEV_TOKEN)
-        .env("CORTEX_DEV_BYPASS_SCOPES", SCOPE)
+        .env("CORTEX_DEV_BYPASS_SCOPES", SCOPES)
         .env("CORTEX_PLUGIN_DIR", setup.plugins)
         .env("CORTEX_DATA_DIR", setup.data)
         .env("OAUTH_ISSUER", setup.issuer)
         .env("CORTEX_CANONICAL_URI", "http://localhost:3213/mcp")
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
+        .env("CORTEX_ADMIN_SECRET", ADMIN_SECRET)
         .env("RUST_LOG", "warn")
         .env(
             "CORTEX_PLUGIN_INSTANCES",
@@ -100,6 +111,18 @@ pub(crate) async fn wait_until_ready(process: &mut Process, address: SocketAddr)
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// A figure of `/metrics`, by the text in front of it.
+pub(crate) async fn figure(address: SocketAddr, name: &str) -> Result<f64> {
+    let secret = ("x-cortex-admin-secret", ADMIN_SECRET);
+    let answer = client::get_with(address, "/metrics", Some(secret)).await?;
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .with_context(|| format!("no `{name}` in {text}"))
 }
 
 /// An address that was free a moment ago.

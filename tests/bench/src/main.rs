@@ -12,14 +12,17 @@ mod child;
 mod client;
 mod exchange;
 mod gateway;
+mod languages;
 mod load;
 mod measure;
+mod neighbours;
 mod process;
 mod proxy;
 mod report;
 mod scratch;
 mod serve;
 mod stage;
+mod swaps;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,6 +65,18 @@ struct Options {
     /// Measure `tools/list` with 100, 1,000 and 10,000 tools instead of calls.
     #[arg(long)]
     lists: bool,
+    /// Measure the same adapter in several languages instead.
+    #[arg(long, requires = "guests", conflicts_with = "lists")]
+    languages: bool,
+    /// Measure calls beside components that do their worst instead.
+    #[arg(long, requires = "guests", conflicts_with_all = ["lists", "languages"])]
+    neighbours: bool,
+    /// Swap plugins so many times under load instead, and watch the gateway's memory.
+    #[arg(long, value_name = "N", conflicts_with_all = ["lists", "languages", "neighbours"])]
+    swaps: Option<u32>,
+    /// Directory with the components of tests and examples besides the default ones.
+    #[arg(long, value_name = "DIR")]
+    guests: Option<PathBuf>,
     /// How often everything is measured, in turn; the table shows medians.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..=99))]
@@ -106,7 +121,11 @@ async fn run(cli: Cli) -> Result<()> {
         (Some(Part::Proxy { upstream }), _) => {
             serve::until_stdin_ends(proxy::Proxy::new(upstream)).await
         }
-        (None, Some(options)) => measure::run(&options).await,
+        (None, Some(options)) if options.neighbours => neighbours::run(&options).await,
+        (None, Some(options)) => match options.swaps {
+            Some(times) => swaps::run(&options, times).await,
+            None => measure::run(&options).await,
+        },
         (None, None) => Cli::command()
             .error(
                 clap::error::ErrorKind::MissingRequiredArgument,

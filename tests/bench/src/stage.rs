@@ -1,14 +1,16 @@
 //! The processes of a run: backend, proxy, gateways; and that all of them end with it.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::Options;
 use crate::callers;
 use crate::child::Process;
 use crate::exchange::Exchange;
 use crate::gateway::{self, Instances, Setup};
+use crate::languages;
 use crate::process;
 use crate::scratch::Scratch;
 
@@ -21,7 +23,10 @@ pub(crate) struct Stage {
 }
 
 /// What the table calls it, what it is sent, and how instances live.
-type Scenario = (&'static str, Exchange, Instances);
+pub(crate) type Scenario = (&'static str, Exchange, Instances);
+
+/// A backend besides the one that is measured, and its adapter: a component of that name.
+pub(crate) type Other = (&'static str, String);
 
 /// What is measured of calls.
 const CALLS: [Scenario; 3] = [
@@ -68,21 +73,78 @@ pub(crate) struct Middle {
     pub(crate) rss_idle_kib: u64,
 }
 
+/// A gateway whose plugins may be changed while it runs.
+pub(crate) struct Gateway {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Its own plugin directory.
+    pub(crate) plugins: PathBuf,
+}
+
 impl Stage {
     /// Starts backend, proxy and one gateway for each scenario: with one process each, no
     /// scenario inherits another's memory or warm instances.
     pub(crate) async fn set(&mut self, options: &Options) -> Result<Vec<Middle>> {
+        if options.languages {
+            let (scenarios, others) = languages::scenarios(options)?;
+            return self
+                .group(options, 1, Exchange::Contract, &scenarios, &others)
+                .await;
+        }
         if !options.lists {
-            return self.group(options, 1, Exchange::Contract, CALLS).await;
+            return self
+                .group(options, 1, Exchange::Contract, &CALLS, &[])
+                .await;
         }
         let mut middles = Vec::new();
         for tools in LISTS {
             middles.extend(
-                self.group(options, tools, Exchange::RawList, OF_A_LIST)
+                self.group(options, tools, Exchange::RawList, &OF_A_LIST, &[])
                     .await?,
             );
         }
         Ok(middles)
+    }
+
+    /// Starts a backend and a gateway in front of it that has these others as well.
+    pub(crate) async fn one_gateway(
+        &mut self,
+        options: &Options,
+        others: &[Other],
+    ) -> Result<(Gateway, SocketAddr)> {
+        let (process, backend) = Process::start_part("backend", &["backend"]).await?;
+        self.processes.push(process);
+        let plugins = self.plugins(options, others)?;
+        let (pid, address) = self
+            .gateway(
+                options,
+                backend,
+                "this run",
+                Instances::Call,
+                &plugins,
+                others,
+            )
+            .await?;
+        Ok((Gateway { pid, plugins }, address))
+    }
+
+    /// A directory with the default plugins and these adapters.
+    fn plugins(&mut self, options: &Options, others: &[Other]) -> Result<PathBuf> {
+        let dir = self.scratch.push_mut(Scratch::new()?).path().to_owned();
+        let copy = |from: PathBuf| -> Result<()> {
+            let name = from.file_name().context("a component without a name")?;
+            std::fs::copy(&from, dir.join(name))
+                .with_context(|| format!("cannot copy {}", from.display()))?;
+            Ok(())
+        };
+        for entry in std::fs::read_dir(&options.plugins)? {
+            copy(entry?.path())?;
+        }
+        for (_, adapter) in others {
+            let guests = options.guests.as_ref().context("--guests is needed")?;
+            copy(guests.join(format!("{adapter}.wasm")))?;
+        }
+        Ok(dir)
     }
 
     /// A backend with so many tools, the proxy in front of it, and gateways.
@@ -91,8 +153,10 @@ impl Stage {
         options: &Options,
         tools: usize,
         raw: Exchange,
-        scenarios: [Scenario; 3],
+        scenarios: &[Scenario],
+        others: &[Other],
     ) -> Result<Vec<Middle>> {
+        let plugins = self.plugins(options, others)?;
         let count = tools.to_string();
         let (process, backend) =
             Process::start_part("backend", &["backend", "--tools", &count]).await?;
@@ -110,8 +174,10 @@ impl Stage {
             pid,
             rss_idle_kib: process::rss_kib(pid)?,
         }];
-        for (scenario, exchange, instances) in scenarios {
-            let (pid, address) = self.gateway(options, backend, scenario, instances).await?;
+        for (scenario, exchange, instances) in scenarios.iter().copied() {
+            let (pid, address) = self
+                .gateway(options, backend, scenario, instances, &plugins, others)
+                .await?;
             middles.push(Middle {
                 scenario,
                 tools,
@@ -132,6 +198,8 @@ impl Stage {
         backend: SocketAddr,
         scenario: &str,
         instances: Instances,
+        plugins: &Path,
+        others: &[Other],
     ) -> Result<(u32, SocketAddr)> {
         let scratch = self.scratch.push_mut(Scratch::new()?);
         let data = scratch.path().to_owned();
@@ -139,9 +207,10 @@ impl Stage {
         let setup = Setup {
             issuer: &issuer,
             binary: &options.gateway,
-            plugins: &options.plugins,
+            plugins,
             backend,
             data: &data,
+            others,
         };
         let first = format!("cortex-gateway for {scenario}, first start");
         let second = format!("cortex-gateway for {scenario}");
