@@ -7,6 +7,7 @@
 mod keywords;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use cortex_plugin_sdk::json::{self, Json};
 use serde_json::value::RawValue;
@@ -17,9 +18,11 @@ use keywords::Kind;
 
 /// Deepest schema.
 const MAX_DEPTH: usize = 32;
-/// Largest schema of one definition, and of all definitions of one tool, in bytes. What is beyond may be
-/// anything.
-const MAX_BYTES: usize = 48 * 1024;
+/// Largest definition, as the document has it, in bytes.
+const MAX_DEFINITION: usize = 48 * 1024;
+/// Definitions of one schema, in bytes: those that are nearest come first, what is beyond may be anything. In
+/// many documents everything leads to everything, and a model has to read it.
+const MAX_DEFINITIONS: usize = 16 * 1024;
 /// Largest value that is shown as an example, in bytes.
 const MAX_EXAMPLE: usize = 256;
 
@@ -57,7 +60,7 @@ pub(crate) struct Schemas<'a> {
     names: BTreeMap<String, String>,
     taken: BTreeSet<String>,
     /// By reference.
-    known: BTreeMap<String, Result<Schema, String>>,
+    known: BTreeMap<String, Result<Rc<Schema>, String>>,
 }
 
 impl<'a> Schemas<'a> {
@@ -121,12 +124,12 @@ impl<'a> Schemas<'a> {
             let schema = self.definition(&reference)?;
             let key = json::quote(&self.name(&reference));
             let comma = if definitions.is_empty() { "" } else { "," };
-            if definitions.len() + schema.json.len() > MAX_BYTES {
+            if !definitions.is_empty() && definitions.len() + schema.json.len() > MAX_DEFINITIONS {
                 definitions.push_str(&format!("{comma}{key}:{{}}"));
                 continue;
             }
             definitions.push_str(&format!("{comma}{key}:{}", schema.json));
-            queue.extend(schema.references.into_iter().map(|(name, _)| name));
+            queue.extend(schema.references.iter().map(|(name, _)| name.clone()));
         }
         self.check_founded(&seen)?;
         Ok(match definitions.is_empty() {
@@ -159,15 +162,16 @@ impl<'a> Schemas<'a> {
         }
     }
 
-    fn definition(&mut self, reference: &str) -> Result<Schema, String> {
+    fn definition(&mut self, reference: &str) -> Result<Rc<Schema>, String> {
         if let Some(known) = self.known.get(reference) {
             return known.clone();
         }
         let raw = self.document.resolve(reference);
-        let schema = raw.and_then(|raw| match raw.get().len() > MAX_BYTES {
+        let schema = raw.and_then(|raw| match raw.get().len() > MAX_DEFINITION {
             true => Ok(Schema::of("{}")),
             false => self.convert(raw, None),
         });
+        let schema = schema.map(Rc::new);
         self.known.insert(reference.to_owned(), schema.clone());
         schema
     }

@@ -22,6 +22,14 @@ fn discover_text(document: impl Into<Vec<u8>>) -> Result<Catalog, CallError> {
     });
     let catalog = OpenApi::discover(&testing::target());
     assert!(served.requests().len() <= 1, "one exchange");
+    let tools = catalog.iter().flat_map(|catalog| &catalog.tools);
+    for schema in tools.flat_map(|tool| [Some(&tool.input_schema), tool.output_schema.as_ref()]) {
+        let Some(schema) = schema else { continue };
+        let schema = serde_json::from_str(schema).expect("JSON");
+        let checked = jsonschema::draft202012::new(&schema);
+        assert!(checked.is_ok(), "{schema}: {checked:?}");
+        assert_eq!(schema["type"], "object");
+    }
     catalog
 }
 

@@ -18,9 +18,10 @@ use crate::{scopes, servers};
 
 /// Most tools.
 const MAX_TOOLS: usize = 1_000;
-/// Largest schema of one tool, and of all tools together, in bytes.
+/// Largest schema of one tool, in bytes.
 const MAX_SCHEMA: usize = 128 * 1024;
-const MAX_SCHEMAS: usize = 6 * 1024 * 1024;
+/// Schemas of all tools together, in bytes. Beyond half of it tools do not say any more what they return.
+const MAX_SCHEMAS: usize = 8 * 1024 * 1024;
 /// Most characters of a description.
 const MAX_DESCRIPTION: usize = 2_000;
 /// Most reasons that are told; the others are counted.
@@ -66,7 +67,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn read(mut self) -> Result<Catalog, String> {
         let paths = get(&self.document.root, "paths").map(|raw| object(raw, "its `paths`"));
         let mut full = false;
-        for (path, raw) in paths.transpose()?.unwrap_or_default() {
+        'paths: for (path, raw) in paths.transpose()?.unwrap_or_default() {
             let shared = match self.document.object(raw, "it") {
                 Ok(shared) => shared,
                 Err(reason) => {
@@ -75,18 +76,16 @@ impl<'a> Reader<'a> {
                 }
             };
             for (method, raw) in &shared {
-                if !METHODS.contains(&&**method) {
-                    if matches!(&**method, "options" | "trace") {
-                        let reason = "tools are made of GET, HEAD, POST, PUT, PATCH and DELETE";
-                        self.skip(format!("{} {}", method, shown(&path)), reason);
+                if METHODS.contains(&&**method) {
+                    full = self.catalog.tools.len() >= MAX_TOOLS || self.bytes > MAX_SCHEMAS;
+                    if full {
+                        break 'paths;
                     }
-                    continue;
-                }
-                full = full || self.catalog.tools.len() >= MAX_TOOLS || self.bytes > MAX_SCHEMAS;
-                if full {
-                    self.skipped += 1;
-                } else {
                     self.operation(&path, method.to_ascii_uppercase(), &shared, raw);
+                } else if matches!(&**method, "options" | "trace") {
+                    let reason = "tools are made of GET, HEAD, POST, PUT, PATCH and DELETE";
+                    let method = method.to_ascii_uppercase();
+                    self.skip(format!("{method} {}", shown(&path)), reason);
                 }
             }
         }
@@ -96,7 +95,8 @@ impl<'a> Reader<'a> {
                 self.catalog.tools.len()
             );
             self.catalog.skip("further operations", reason);
-        } else if self.skipped > MAX_SKIPPED {
+        }
+        if self.skipped > MAX_SKIPPED {
             let reason = "for reasons like these".to_owned();
             let count = self.skipped - MAX_SKIPPED;
             self.catalog.skip(format!("{count} more"), reason);
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
 
     /// What a tool returns, if that is one JSON object however it succeeds.
     fn output_schema(&mut self, members: &Object<'a>) -> Option<Json> {
-        if !self.settings.output_schemas() {
+        if !self.settings.output_schemas() || self.bytes > MAX_SCHEMAS / 2 {
             return None;
         }
         let responses = object(get(members, "responses")?, "it").ok()?;
