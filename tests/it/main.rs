@@ -28,6 +28,7 @@ mod mcp_servers;
 mod messages;
 mod oauth;
 mod oauth_flows;
+mod openapi;
 mod pages;
 mod parked;
 mod peers;
