@@ -18,6 +18,7 @@ async fn start(origin: &FakeOrigin, toml: &str) -> (FakeBackend, Gateway) {
         .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
         .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:test:use mcp:mischief:use")
         .env("CORTEX_BACKEND_BAD_TIMEOUT_MS", "1000")
+        .env("CORTEX_TICKET_BACKENDS", "bad")
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
         .start()
         .await;
@@ -71,6 +72,9 @@ async fn a_trap_in_any_export_fails_that_request_alone() {
     let completion = json!({
         "ref": { "type": "ref/prompt", "name": "bad_p" }, "argument": { "name": "a", "value": "" },
     });
+    let report = json!({ "name": "report_missing_capability", "arguments": {
+        "whatIWanted": "peace", "userIntent": "to rest", "severity": "inconvenient", "contextApp": "bad",
+    } });
     for (export, method, params) in [
         (
             "call-tool",
@@ -88,6 +92,12 @@ async fn a_trap_in_any_export_fails_that_request_alone() {
             "whoami",
             "tools/call",
             json!({ "name": "whoami", "arguments": {} }),
+        ),
+        ("report-ticket", "tools/call", report),
+        (
+            "list-tickets",
+            "tools/call",
+            json!({ "name": "list_cortex_tickets", "arguments": { "contextApp": "bad" } }),
         ),
     ] {
         std::fs::write(&toml, format!("[settings]\ntrap = \"{export}\"\n")).expect("written");
@@ -112,6 +122,59 @@ async fn a_trap_in_any_export_fails_that_request_alone() {
     // A backend that cannot be asked keeps what it had, and the others theirs.
     std::fs::write(&toml, "[settings]\ntrap = \"discover\"\n").expect("written");
     gateway.logged("as set (in `discover`)").await;
+    assert_eq!(told(&gateway, "docs_act").await, "fine");
+}
+
+#[tokio::test]
+async fn a_policy_that_traps_anywhere_lets_nobody_through_and_nobody_else_notices() {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", Plan::Json(200, json!("fine")));
+    let mut gateway = GatewayBuilder::new()
+        .plugin_file("policy-trap.toml", b"[settings]\nat = \"filter\"\n")
+        .plugin("policy-trap")
+        .plugin("describe-trap")
+        .backend("docs", &backend.url())
+        .start()
+        .await;
+    gateway.ready().await;
+    // In `filter`: nothing is shown, calls are decided.
+    let list = gateway.client.legacy("tools/list", json!({})).await.json();
+    assert_eq!(list["error"]["data"]["reason"], "plugin_trap", "{list}");
+    gateway.logged("asked about a list").await;
+    assert_eq!(told(&gateway, "docs_act").await, "fine");
+    // In `reads` and in `describe`: it does not get in, and what was there stays.
+    let refused = gateway.log();
+    let mut refused = refused
+        .lines()
+        .filter(|line| line.contains("plugin refused"));
+    assert!(
+        refused.any(|line| line.contains("not so loud")),
+        "{}",
+        gateway.log()
+    );
+    let toml = gateway.dir().join("plugins").join("policy-trap.toml");
+    std::fs::write(toml, "[settings]\nat = \"reads\"\n").expect("written");
+    let line = gateway.logged("asked what it reads").await;
+    assert!(
+        line.contains("plugin refused") && line.contains("runs on"),
+        "{line}"
+    );
+    assert_eq!(told(&gateway, "docs_act").await, "fine");
+}
+
+#[tokio::test]
+async fn clocks_and_timers_are_bounded() {
+    let origin = FakeOrigin::start("/").await;
+    let (_backend, mut gateway) = start(&origin, "[limits]\ncompute-ms = 200\n").await;
+    gateway.ready().await;
+    for (tool, reason) in [
+        ("bad_watch_clock", "plugin_time"),
+        ("bad_hoard_timers", "plugin_trap"),
+    ] {
+        let reply = gateway.client.call(tool, json!({})).await.json();
+        assert_eq!(reply["error"]["data"]["reason"], reason, "{reply}");
+    }
+    gateway.logged("used up its 200 ms of computing time").await;
     assert_eq!(told(&gateway, "docs_act").await, "fine");
 }
 

@@ -52,6 +52,7 @@ pub fn component(name: &str) -> PathBuf {
         "audit-webhook",
         "backend-openapi",
         "mischief",
+        "describe-trap",
         "policy-trap",
         "exporter-trap",
     ];

@@ -25,6 +25,8 @@ const DEEDS: [&str; 9] = [
 ];
 /// How many ask it at one time.
 const ASKING: usize = 4;
+/// How long each waits after an answer: about as often as the default rate limit lets one token ask.
+const WAIT: Duration = Duration::from_millis(300);
 /// Connections whose calls are measured.
 const MEASURED: u16 = 4;
 /// Before measuring: until the deeds are under way.
@@ -89,6 +91,7 @@ async fn measure(stage: &mut Stage, options: &Options) -> Result<Vec<Seen>> {
                     asking.spawn(async move {
                         for n in 0.. {
                             connection.disturb(n).await;
+                            tokio::time::sleep(WAIT).await;
                         }
                     });
                 }

@@ -63,12 +63,13 @@ mod tests {
     async fn changes_are_told_and_looks_are_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("a.wasm");
-        std::fs::write(&file, "1").expect("written");
+        let write = async |text: &str| tokio::fs::write(&file, text).await.expect("written");
+        write("1").await;
         let word = Word::of(dir.path());
-        std::fs::read(&file).expect("read");
+        tokio::fs::read(&file).await.expect("read");
         let quiet = tokio::time::timeout(Duration::from_millis(200), word.comes()).await;
         assert!(quiet.is_err(), "it was only read");
-        std::fs::write(&file, "2").expect("written");
+        write("2").await;
         word.comes().await;
     }
 

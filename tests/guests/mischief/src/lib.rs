@@ -6,6 +6,7 @@ mod standard;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use cortex_plugin_sdk::backend::{
@@ -22,7 +23,7 @@ struct Mischief;
 type Deed = fn(&Target, &ToolCall) -> Reply;
 
 /// Every tool: its name, what it does, and the function that does it.
-const TOOLS: [(&str, &str, Deed); 24] = [
+const TOOLS: [(&str, &str, Deed); 26] = [
     ("ok", "Returns `fine`", ok),
     ("spin", "Loops without end", spin),
     ("leak", "Allocates without end", leak),
@@ -98,6 +99,16 @@ const TOOLS: [(&str, &str, Deed); 24] = [
     ("pry", "Tries to read what other plugins keep", outward::pry),
     ("count", "Counts `times` figures of its own", outward::count),
     ("sleep", "Sleeps for an hour", sleep),
+    (
+        "watch_clock",
+        "Looks at the clock until an hour is over",
+        watch_clock,
+    ),
+    (
+        "hoard_timers",
+        "Sets 100,000 timers",
+        standard::hoard_timers,
+    ),
     (
         "wasi_http",
         "Makes a request by the standard library of the component",
@@ -230,6 +241,12 @@ fn spin(_: &Target, _: &ToolCall) -> Reply {
     loop {
         black_box(());
     }
+}
+
+fn watch_clock(_: &Target, _: &ToolCall) -> Reply {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3600) {}
+    Reply::text("an hour is over")
 }
 
 fn leak(_: &Target, _: &ToolCall) -> Reply {

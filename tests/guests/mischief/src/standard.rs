@@ -57,6 +57,17 @@ pub(crate) fn wasi_http(target: &Target, call: &ToolCall) -> Reply {
     Reply::text(told.join("\n"))
 }
 
+/// Far more timers than anybody needs, all at once, none of which ever ends.
+pub(crate) fn hoard_timers(_: &Target, _: &ToolCall) -> Reply {
+    #[cfg(target_family = "wasm")]
+    let kept: Vec<_> = (0..100_000)
+        .map(|_| wasip2::clocks::monotonic_clock::subscribe_duration(u64::MAX))
+        .collect();
+    #[cfg(not(target_family = "wasm"))]
+    let kept: Vec<u8> = Vec::new();
+    Reply::text(format!("{} timers", kept.len()))
+}
+
 #[cfg(not(target_family = "wasm"))]
 fn made(_: &Asked) -> String {
     "only a component can".to_owned()
