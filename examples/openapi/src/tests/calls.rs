@@ -183,6 +183,22 @@ fn names_that_clients_do_not_take_get_others() {
 }
 
 #[test]
+fn an_operation_describes_parameters_of_its_path_anew() {
+    let param = |name: &str, within: &str, kind: &str| json!({ "name": name, "in": within, "required": true, "schema": { "type": kind } });
+    let paths = json!({ "/a/{id}": {
+        "parameters": [param("id", "path", "string"), param("q", "query", "string")],
+        "get": { "operationId": "t", "parameters": [param("id", "path", "integer"), param("q", "header", "string")] },
+    } });
+    let document = document("3.1.0", paths, json!({}));
+    let catalog = discover(&document);
+    let (_, schema) = only(&catalog);
+    assert_eq!(schema["properties"]["id"], json!({ "type": "integer" }));
+    assert_eq!(schema["required"], json!(["q", "id", "header_q"]));
+    let arguments = json!({ "id": 7, "q": "x", "header_q": "y" });
+    assert_eq!(url(&document, arguments).as_deref(), Ok("/a/7?q=x"));
+}
+
+#[test]
 fn arguments_that_are_wrong_are_told() {
     let document = with_params(json!([
         { "name": "must", "in": "query", "required": true, "schema": {} },
