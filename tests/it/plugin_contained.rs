@@ -154,9 +154,9 @@ async fn a_policy_that_traps_anywhere_lets_nobody_through_and_nobody_else_notice
     );
     let toml = gateway.dir().join("plugins").join("policy-trap.toml");
     std::fs::write(toml, "[settings]\nat = \"reads\"\n").expect("written");
-    let line = gateway.logged("asked what it reads").await;
+    let line = gateway.logged("; policy-trap 0.1.0 runs on").await;
     assert!(
-        line.contains("plugin refused") && line.contains("runs on"),
+        line.contains("plugin refused") && line.contains("what it reads"),
         "{line}"
     );
     assert_eq!(told(&gateway, "docs_act").await, "fine");
