@@ -93,6 +93,10 @@ pub(crate) fn read<'a>(
         else {
             continue;
         };
+        // Only what is an object by the document may name parameters that the document does not.
+        param.spread = param.style == Style::Form
+            && param.explode
+            && schema.is_some_and(|raw| schemas.is_object(raw));
         let bare = unique(&param.name, &mut BTreeSet::new());
         param.arg = match taken.contains(&bare) {
             true => unique(&format!("{}_{bare}", word(param.place)), &mut taken),
@@ -205,6 +209,7 @@ fn parameter<'a>(members: &Object<'a>) -> Result<Option<Found<'a>>, String> {
             place,
             style,
             explode,
+            spread: false,
             required,
         },
     }))

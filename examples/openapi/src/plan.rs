@@ -30,6 +30,9 @@ pub(crate) struct Param {
     pub(crate) style: Style,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) explode: bool,
+    /// An object, each member of which is a parameter of the query.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) spread: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) required: bool,
 }

@@ -181,6 +181,9 @@ fn in_query(param: &Param, text: &str, query: &mut Vec<String>) -> Result<(), St
                 push(&key, &percent_encoded(&one));
             }
         }
+        Value::Named(_) if param.explode && !param.spread => {
+            return Err(format!("`{}` must not be an object", param.arg));
+        }
         Value::Named(all) if param.explode => {
             for (key, one) in all {
                 push(&percent_encoded(&key), &percent_encoded(&one));

@@ -101,7 +101,11 @@ fn styles_of_parameters() {
         list(),
         "/a?p=a%20b%7Cc%26d%7C3",
     );
-    query(json!({}), named(), "/a?k=v%2Fw&m=true");
+    query(
+        json!({ "schema": { "type": "object" } }),
+        named(),
+        "/a?k=v%2Fw&m=true",
+    );
     query(json!({ "explode": false }), named(), "/a?p=k,v%2Fw,m,true");
     query(
         json!({ "style": "deepObject" }),

@@ -273,6 +273,18 @@ fn header_fields_that_would_end_their_line_or_belong_to_others() {
 }
 
 #[test]
+fn values_that_would_be_parameters_of_their_own() {
+    let document =
+        with_params(json!([{ "name": "p", "in": "query", "schema": { "type": "string" } }]));
+    for value in [json!("x&admin=1"), json!(["x&admin=1"])] {
+        let request = sent(&document, "t", json!({ "p": value })).expect("sent");
+        assert_eq!(request.url, "http://docs.test/a?p=x%26admin%3D1");
+    }
+    let told = sent(&document, "t", json!({ "p": { "admin": 1 } }));
+    assert_eq!(told.err().as_deref(), Some("`p` must not be an object"));
+}
+
+#[test]
 fn parameters_that_cannot_be_sent() {
     for (param, told) in [
         (json!({ "name": "p", "in": "cookie" }), "is a cookie"),
