@@ -50,6 +50,7 @@ pub fn component(name: &str) -> PathBuf {
         "policy-tiers",
         "policy-redact",
         "audit-webhook",
+        "audit-otlp",
         "mischief",
         "policy-trap",
         "exporter-trap",

@@ -141,7 +141,8 @@ fn is_refusal(error: &CallError) -> bool {
     }
 }
 
-fn in_words(error: CallError) -> String {
+/// What a backend's error is, for an operator.
+pub(crate) fn in_words(error: CallError) -> String {
     match error {
         CallError::Failed(failure) => failure.message,
         CallError::MissingScope(missing) => {
