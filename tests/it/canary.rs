@@ -148,8 +148,12 @@ impl Place {
         let backend = FakeBackend::start(json!(tools)).await;
         let mcp = FakeMcp::start(Era::Modern).await;
         mcp.result("tools/list", json!({ "tools": [FakeMcp::tool("say")] }));
-        let records = "[settings]\nurl = \"http://127.0.0.1:9/v1/logs\"\nsecret = true\n[grants]\nhttp = \
-             [\"http://127.0.0.1:9\"]\n[grants.secrets.collector]\norigin = \"http://127.0.0.1:9\"\nenv = \"COLLECTOR\"\n";
+        issuer.answer("/v1/logs", Answer::Json(200, json!({})));
+        let collector = issuer.url();
+        let records = format!(
+            "[settings]\nurl = \"{collector}/v1/logs\"\nsecret = true\n[grants]\nhttp = [\"{collector}\"]\n\
+             [grants.secrets.collector]\norigin = \"{collector}\"\nenv = \"COLLECTOR\"\n"
+        );
         let gateway = GatewayBuilder::new()
             .issuer(&issuer)
             .backend("docs", &backend.url())
@@ -220,7 +224,7 @@ impl Place {
         let mut claims = self.issuer.claims();
         claims["email"] = json!(EMAIL);
         claims["name"] = json!(PERSON);
-        claims["scope"] = json!("mcp:test:use");
+        claims["scope"] = json!("mcp:test:use mcp:mischief:use");
         claims
     }
 
@@ -375,33 +379,24 @@ impl Place {
         }
         // One that asks, and is answered; what it keeps meanwhile is sealed.
         let can = json!({ "elicitation": { "form": {} } });
-        let asked = client
-            .modern_call(
-                can.clone(),
-                "rogue_ask",
-                json!({ "q": ARGUMENT }),
-                &json!({}),
-            )
-            .await;
-        let state = asked.json()["result"]["requestState"]
-            .as_str()
-            .map(str::to_owned);
-        if let Some(state) = state {
-            self.canaries
-                .push(Canary::new("the state of a request", &state));
-            let responses =
-                json!({ "name": { "action": "accept", "content": { "name": ARGUMENT } } });
+        let form = json!({ "who": { "method": "elicitation/create", "params": {
+            "mode": "form", "message": "Who?", "requestedSchema": { "type": "object", "properties": {} } } } });
+        let arguments = json!({ "requests": form, "state": ARGUMENT });
+        let ask = async |more: Value| {
+            let arguments = arguments.clone();
+            client
+                .modern_call(can.clone(), "rogue_ask", arguments, &more)
+                .await
+        };
+        let asked = ask(json!({})).await.result();
+        let state = asked["requestState"].as_str().expect("a state").to_owned();
+        self.canaries
+            .push(Canary::new("the state of a request", &state));
+        let responses = json!({ "who": { "action": "accept", "content": { "name": ARGUMENT } } });
+        for state in [format!("{state}x"), state] {
             let more = json!({ "requestState": state, "inputResponses": responses });
-            let reply = client
-                .modern_call(can.clone(), "rogue_ask", json!({ "q": ARGUMENT }), &more)
-                .await;
-            self.keep(reply);
-            let broken =
-                json!({ "requestState": format!("{state}x"), "inputResponses": responses });
-            let reply = client
-                .modern_call(can, "rogue_ask", json!({ "q": ARGUMENT }), &broken)
-                .await;
-            self.keep(reply);
+            let reply = ask(more).await;
+            self.replies.push(reply);
         }
     }
 
@@ -626,7 +621,13 @@ async fn nothing_of_a_call_turns_up_anywhere_else() {
         place.gateway.log().contains("TRACE"),
         "the log is talkative"
     );
-    let written = Written::by(&place.gateway).await;
+    let mut written = Written::by(&place.gateway).await;
+    // What exporters send is written, too.
+    for sent in place.issuer.seen("/v1/logs") {
+        written
+            .0
+            .push(("the collector".to_owned(), sent.body.into_bytes()));
+    }
     written.is_clean(&place.canaries, |place, canary| {
         // Tickets are written to be read by operators: they are in the store as they are.
         canary == "a ticket" && place.contains("/data/store/")

@@ -144,10 +144,12 @@ async fn check_loads_the_plugin_directory_as_a_start_would() {
     // A wrong setting, a lock that is none, a directory that is empty.
     let builder = GatewayBuilder::new()
         .plugin("audit-webhook")
-        .plugin_file("audit-webhook.toml", b"[settings]\nurl = 3\n")
-        .plugin_file("cortex.lock", b"{}");
+        .plugin_file("audit-webhook.toml", b"[settings]\nurl = 3\n");
     let told = Told::by(&builder, "check").await;
     told.says("plugins", "broken", "`audit-webhook.wasm` is refused");
+    let builder = GatewayBuilder::new().plugin_file("cortex.lock", b"{}");
+    let told = Told::by(&builder, "check").await;
+    told.says("plugins", "broken", "`policy-scopes.wasm` is refused");
     told.says("files", "broken", "cannot be used as a lock");
     let told = Told::by(&GatewayBuilder::bare(), "check").await;
     told.says(
@@ -405,7 +407,10 @@ async fn doctor_sees_what_is_wrong_on_disk() {
     let other = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
     let builder = builder.env("CORTEX_VAULT_KEY", other);
     let told = Told::by(&builder, "doctor").await;
-    let (state, _, _) = told.line("data directory", "sealed with another key");
+    let (state, _, _) = told.line(
+        "data directory",
+        "is not the key that this vault was sealed with",
+    );
     assert_eq!(state, "broken");
 
     let data = builder.dir().join("data");

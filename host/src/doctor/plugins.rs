@@ -76,7 +76,11 @@ async fn load(config: &PluginConfig, compiled: Option<&Path>) -> anyhow::Result<
 
 fn one(section: &mut Section, name: &str, file: &File) {
     if let Some(refusal) = &file.refused {
-        section.told(State::Broken, &format!("`{name}` is refused: {refusal}"));
+        let mut told = format!("`{name}` is refused: {refusal}");
+        if !told.contains("; hint: ") {
+            told.push_str("; hint: `cortex-gateway plugin inspect` shows what it is and wants");
+        }
+        section.told(State::Broken, &told);
     }
     let Some(live) = &file.live else { return };
     let (version, line) = (&live.version, live.line.as_str());
