@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, Answer, FakeIssuer, Key, now};
+use cortex_tests::provider::Instead;
 use cortex_tests::{Client, Era, FakeBackend, FakeMcp, Gateway, GatewayBuilder, Plan, Reply};
 use http::Method;
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ const INTROSPECTION: &str = "Zq7introspectsecret3cVf";
 const HOOK: &str = "Zq7webhookpath8kLo4";
 const HASH_KEY: &str = "Zq7audithashkey2wEr6";
 const STATE_KEY: &str = "WnE3c3RhdGVrZXkwMDAwMDAwMDAwMDAwMDAwMDAwMDA=";
+const EXCHANGE: &str = "Zq7exchangesecret7dFg2";
+const ECHOED: &str = "Zq7echoedbytheissuer9sDf";
 const PLUGIN_SECRET: &str = "Zq7pluginsecret5nMb9";
 
 /// What was written, by where.
@@ -131,6 +134,8 @@ struct Place {
     gateway: Gateway,
     backend: FakeBackend,
     mcp: FakeMcp,
+    /// Keeps it running.
+    _parrot: FakeMcp,
     issuer: FakeIssuer,
     key: Key,
     /// Of tests that are not the gateway's answers: replies that nobody but their caller gets.
@@ -148,6 +153,14 @@ impl Place {
         let backend = FakeBackend::start(json!(tools)).await;
         let mcp = FakeMcp::start(Era::Modern).await;
         mcp.result("tools/list", json!({ "tools": [FakeMcp::tool("say")] }));
+        // One that says back what it was shown.
+        let parrot = FakeMcp::start(Era::Modern).await;
+        parrot.plan("tools/list", |message| {
+            let said = format!("I was shown {}", message.header("authorization"));
+            cortex_tests::mcp_server::Answer::Json(200, message.error(-32000, &said))
+        });
+        let refused = json!({ "error": "invalid_request", "error_description": ECHOED });
+        issuer.answer("/token", Answer::Json(400, refused));
         issuer.answer("/v1/logs", Answer::Json(200, json!({})));
         let collector = issuer.url();
         let records = format!(
@@ -158,10 +171,20 @@ impl Place {
             .issuer(&issuer)
             .backend("docs", &backend.url())
             .backend("rogue", &backend.url())
+            .backend("swap", &backend.url())
+            .env("CORTEX_BACKEND_SWAP_TOKEN", "exchange")
             .plugin("mischief")
             .plugin("audit-otlp")
             .plugin_file("audit-otlp.toml", records.as_bytes())
             .mcp_server("wiki", &mcp.url())
+            .mcp_server("parrot", &parrot.url())
+            .env("CORTEX_MCP_PARROT_TOKEN", "exchange")
+            .env("CORTEX_EXCHANGE_CLIENT_ID", "gateway")
+            .env("CORTEX_EXCHANGE_CLIENT_SECRET", EXCHANGE)
+            .env(
+                "CORTEX_EXCHANGE_TOKEN_URL",
+                &format!("{}/token", issuer.url()),
+            )
             .env("COLLECTOR", PLUGIN_SECRET)
             .env("CORTEX_BACKEND_ROGUE_ADAPTER", "mischief")
             .env("CORTEX_BACKEND_DOCS_TIMEOUT_MS", "700")
@@ -202,6 +225,8 @@ impl Place {
             ("the key of states", STATE_KEY),
             ("the vault's key", VAULT_KEY),
             ("a plugin's secret", PLUGIN_SECRET),
+            ("the exchange's secret", EXCHANGE),
+            ("what the issuer says of an error", ECHOED),
         ];
         let mut canaries: Vec<_> = canaries
             .iter()
@@ -213,6 +238,7 @@ impl Place {
             gateway,
             backend,
             mcp,
+            _parrot: parrot,
             issuer,
             key,
             replies: Vec::new(),
@@ -350,6 +376,8 @@ impl Place {
             Plan::Hang,
             Plan::BreakOff,
         ]);
+        let reply = client.call("swap_odd", json!({ "q": ARGUMENT })).await;
+        self.keep(reply);
         for plan in plans {
             self.backend.plan("odd", plan);
             let reply = client.call("docs_odd", json!({ "q": ARGUMENT })).await;
@@ -426,6 +454,24 @@ impl Place {
                 .await;
             self.keep(reply);
         }
+        let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let header = [
+            ("x-cortex-backends", ARGUMENT),
+            ("mcp-protocol-version", "2025-11-25"),
+        ];
+        let reply = client.post(list, &header).await;
+        self.keep(reply);
+        let note = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{ARGUMENT}\"}}");
+        let reply = client
+            .post(note, &[("mcp-protocol-version", "2025-11-25")])
+            .await;
+        self.keep(reply);
+        let asked = format!("{{\"method\":\"{ARGUMENT}\",\"params\":{{}}}}");
+        let path = "/api/mcp-adapter/wiki/backend";
+        let authorization = format!("Bearer {}", self.key.token(&self.claims()));
+        let header = [("authorization", authorization.as_str())];
+        let reply = client.send(Method::POST, path, &header, asked).await;
+        self.keep(reply.expect("an answer"));
         // Words of the caller where names are expected.
         for (method, params) in [
             (
@@ -451,6 +497,9 @@ impl Place {
             ("x-cortex-context-budget", ARGUMENT),
             ("traceparent", ARGUMENT),
             ("cookie", ARGUMENT),
+            ("origin", ARGUMENT),
+            ("origin", "http://user:Zq7argument9vBn4Rw@localhost"),
+            ("x-cortex-tool-mode", ARGUMENT),
         ] {
             let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
             let reply = client.post(ping, &[(name, value)]).await;
@@ -644,6 +693,8 @@ async fn nothing_of_a_call_turns_up_anywhere_else() {
             canary,
             "an argument" | "a result" | "a backend's error" | "a ticket" | "an email"
         ) || canary == "the state of a request"
+            // Pages under another name of the gateway's lead to the same URL under its own.
+            || canary == "a token that is none"
     });
     // Whatever is kept for after a crash or a stop is searched as well.
     let dir = place.gateway.dir().to_path_buf();
@@ -680,6 +731,12 @@ async fn nothing_of_linked_accounts_turns_up() {
     // Renewed, refused, and gone.
     stand.notes.expire_access("ada-at-notes");
     assert_eq!(stand.whose("ada").await.tool_text().0, "ada-at-notes");
+    let said = json!({ "error": "server_error", "error_description": ECHOED });
+    stand.notes.instead("/token", Instead::Json(500, said));
+    stand.notes.expire_access("ada-at-notes");
+    stand.whose("ada").await;
+    stand.notes.as_usual("/token");
+    canaries.push(Canary::new("what the provider says of an error", ECHOED));
     stand.notes.revoke_all("ada-at-notes");
     stand.whose("ada").await;
     for path in [

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod audit;
+mod audit_otlp;
 mod backends;
 mod batches;
 mod builtins;

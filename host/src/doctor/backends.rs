@@ -154,7 +154,14 @@ pub(super) async fn list(
     match timeout(PATIENCE, asking).await {
         Ok(Ok(Ok(catalog))) => Listed::Told(Box::new(catalog), began.elapsed()),
         Ok(Ok(Err(CallError::LinkRequired(_)))) => Listed::WantsAccount,
-        Ok(Ok(Err(error))) => Listed::Failed(catalog::in_words(error)),
+        Ok(Ok(Err(error))) => {
+            let mut told = catalog::in_words(error);
+            // It may say back what it was shown.
+            if let Some(token) = technical {
+                told = told.replace(token.reveal(), "[redacted]");
+            }
+            Listed::Failed(told)
+        }
         Ok(Err(fault)) => Listed::Failed(format!("{fault}; hint: {}", fault.cause.hint())),
         Err(_) => Listed::Slow,
     }
