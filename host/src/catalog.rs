@@ -29,6 +29,7 @@ use crate::types::{BackendId, PluginName};
 pub use forms::Forms;
 pub use identity::Identity;
 use naming::Naming;
+pub(crate) use refresh::in_words;
 use search::Words;
 pub use search::best as find;
 use uri_template::UriTemplate;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod baseline;
+mod doctor;
 mod keys;
 mod lock;
 mod plugin;
@@ -33,6 +34,12 @@ enum Command {
     /// Speak MCP on standard input and output, for clients that know nothing else: with a gateway
     /// elsewhere (--url), or with one that is started here. See docs/users.md.
     Stdio(stdio::Options),
+    /// Tell whether a gateway could be started with this environment: all wrong values at once, and the plugin
+    /// directory. Starts and contacts nothing. Exit status 1 when it could not.
+    Check(doctor::Options),
+    /// Walk the whole chain, from the configuration to everybody whom the gateway depends on, and tell of each
+    /// part whether it works and what to do. Exit status 1 when something is broken. See docs/troubleshooting.md.
+    Doctor(doctor::Options),
     /// Tell how a running gateway's backends are, and what of them is left out and why.
     Status(Asking),
     /// What agents reported that they could not do, and your answers. See docs/operators.md.
@@ -109,6 +116,8 @@ pub fn run() -> anyhow::Result<()> {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve(),
         Command::Stdio(options) => speak_stdio(options),
+        Command::Check(options) => options.check(),
+        Command::Doctor(options) => options.examine(),
         Command::Status(asking) => asking.ask(operator::Command::Status, status::in_words),
         Command::Tickets(command) => tickets::run(command),
         Command::Baseline(command) => baseline::run(command),

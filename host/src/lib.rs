@@ -33,6 +33,7 @@ pub mod operator;
 pub mod server;
 
 pub mod app;
+pub mod doctor;
 pub mod stdio;
 
 pub mod cli;

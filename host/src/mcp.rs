@@ -6,6 +6,7 @@ pub mod header;
 pub mod json;
 pub mod jsonrpc;
 pub mod log_level;
+pub mod method;
 pub mod param_header;
 pub mod params;
 pub mod sse;

@@ -4,6 +4,7 @@
 //! out. Knows nothing of requests and challenges.
 
 mod cache;
+mod examine;
 mod exchange;
 mod fetch;
 #[cfg(fuzzing)]
@@ -32,6 +33,7 @@ use introspect::{Introspection, State};
 use jwks::{Held, Keys, Times};
 use jwt::Expected;
 
+pub use examine::{Introspected, IssuerKeys, issuer_keys, metadata_places, try_introspection};
 pub use exchange::{Exchange, NotExchanged};
 pub use jwt::{Invalid, Verified};
 pub use machine::{NoToken, Technical};

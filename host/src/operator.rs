@@ -21,7 +21,7 @@ use crate::store::{Store, StoreError};
 
 pub use baseline::Definitions;
 pub use lock::Locking;
-pub use socket::{SocketError, ask, listen};
+pub use socket::{SocketError, ask, is_running, listen};
 pub use tickets::Tickets;
 pub use vault::Accounts;
 

@@ -95,17 +95,7 @@ impl Client {
     }
 
     fn with(guard: Option<Guard>) -> Result<Self, NoTls> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()?;
-        let tls = match tls.clone().with_native_roots() {
-            Ok(tls) => tls.with_no_client_auth(),
-            Err(error) => {
-                tracing::warn!(%error, "no certificate authorities found on this machine: https backends will fail");
-                tls.with_root_certificates(rustls::RootCertStore::empty())
-                    .with_no_client_auth()
-            }
-        };
+        let tls = tls()?;
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new(guard.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -190,6 +180,24 @@ impl Client {
         })?;
         Ok(answer.into_parts())
     }
+}
+
+/// TLS that trusts the machine's certificate authorities.
+///
+/// # Errors
+/// [`NoTls`].
+pub fn tls() -> Result<rustls::ClientConfig, NoTls> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()?;
+    Ok(match tls.clone().with_native_roots() {
+        Ok(tls) => tls.with_no_client_auth(),
+        Err(error) => {
+            tracing::warn!(%error, "no certificate authorities found on this machine: https backends will fail");
+            tls.with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth()
+        }
+    })
 }
 
 /// Reads the rest of an answer that was [opened](Client::open) or [begun](Client::begin).

@@ -419,7 +419,7 @@ async fn carry_out(
 /// The rest of the way of a message that gets no answer.
 fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer, Refusal> {
     if let Said::Notification { method, .. } = &notice.said {
-        record.method(method);
+        record.named(method);
     }
     // In the modern era there is nothing to do for any of them.
     if notice.modern {

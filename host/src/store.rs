@@ -157,6 +157,11 @@ impl Store {
         Ok(Self(Arc::new(Local::open(data_dir).await?)))
     }
 
+    /// Whether a data directory has a store.
+    pub fn exists(data_dir: &Path) -> bool {
+        Local::exists(data_dir)
+    }
+
     /// Opens a store that nobody else has and that ends with this process.
     ///
     /// # Errors

@@ -116,20 +116,36 @@ impl Vault {
     /// [`VaultError::WrongKey`] when it was sealed with another one, [`VaultError::NoKey`] without
     /// any.
     pub async fn open(store: &Store, keys: &[Key256]) -> Result<Self, VaultError> {
+        let (vault, is_new) = Self::fitting(store, keys).await?;
+        if is_new {
+            vault.write_check(None).await?;
+        }
+        Ok(vault)
+    }
+
+    /// Like [`open`](Self::open), to be looked at alone: nothing is written.
+    ///
+    /// # Errors
+    /// Like those of [`open`](Self::open).
+    pub async fn look(store: &Store, keys: &[Key256]) -> Result<Self, VaultError> {
+        Ok(Self::fitting(store, keys).await?.0)
+    }
+
+    /// The vault, if the keys fit what was sealed, and whether nothing ever was.
+    async fn fitting(store: &Store, keys: &[Key256]) -> Result<(Self, bool), VaultError> {
         let sealer = Sealer::new(keys).ok_or(VaultError::NoKey)?;
         let vault = Self {
             store: store.clone(),
             sealer: sealer.into(),
         };
-        match CHECK.get(store, CHECK_KEY).await? {
-            Some(found) => match vault.unseal(Kind::Check, CHECK_KEY, &found.value) {
-                Ok(_) => {}
-                Err(VaultError::OtherKey(id)) => return Err(VaultError::WrongKey(id)),
-                Err(error) => return Err(error),
-            },
-            None => vault.write_check(None).await?,
+        let Some(found) = CHECK.get(store, CHECK_KEY).await? else {
+            return Ok((vault, true));
+        };
+        match vault.unseal(Kind::Check, CHECK_KEY, &found.value) {
+            Ok(_) => Ok((vault, false)),
+            Err(VaultError::OtherKey(id)) => Err(VaultError::WrongKey(id)),
+            Err(error) => Err(error),
         }
-        Ok(vault)
     }
 
     /// Whether a store has accounts in it.

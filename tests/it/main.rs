@@ -7,12 +7,15 @@
 
 mod accounts;
 mod audit;
+mod audit_otlp;
 mod backends;
 mod batches;
 mod builtins;
+mod canary;
 mod cancellation;
 mod component;
 mod conformance;
+mod doctor;
 mod eras;
 mod federation;
 mod hostile;

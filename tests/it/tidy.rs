@@ -85,6 +85,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
             &[
                 "host/src/cli/keys.rs",
                 "host/src/cli/plugin/",
+                "host/src/doctor/",
                 "host/src/integrity/file.rs",
                 "host/src/lock.rs",
                 "host/src/plugin/directory/scan.rs",

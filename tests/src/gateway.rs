@@ -167,6 +167,11 @@ impl GatewayBuilder {
         }
     }
 
+    /// The directory of the gateway.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Runs an operator's command on the data directory.
     pub async fn operate(&self, arguments: &[&str]) -> Output {
         let running = self.command().args(arguments).output();
@@ -205,6 +210,11 @@ impl Gateway {
     /// Its directory.
     pub fn dir(&self) -> &Path {
         self.builder.dir.path()
+    }
+
+    /// What it was started with.
+    pub fn builder(&self) -> &GatewayBuilder {
+        &self.builder
     }
 
     /// Runs an operator's command on its data directory.

@@ -51,6 +51,7 @@ pub fn component(name: &str) -> PathBuf {
         "policy-redact",
         "audit-webhook",
         "backend-openapi",
+        "audit-otlp",
         "mischief",
         "describe-trap",
         "policy-trap",

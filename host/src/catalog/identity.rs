@@ -28,6 +28,17 @@ pub(super) struct Presented {
 }
 
 impl Presented {
+    /// A text of the backend without what it was shown: it may say that back, and the text goes into the log.
+    pub(super) fn taken_out_of(&self, text: String) -> String {
+        let shown = match &self.shown {
+            Shown::Caller(token) | Shown::Account(token, _) => Some(token),
+            Shown::Nothing | Shown::Never => None,
+        };
+        let secrets = self.technical.iter().chain(shown).map(Secret::reveal);
+        let secrets = secrets.filter(|secret| !secret.is_empty());
+        secrets.fold(text, |text, secret| text.replace(secret, "[redacted]"))
+    }
+
     pub(super) async fn discover(
         &self,
         adapter: &Adapter,

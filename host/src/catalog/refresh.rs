@@ -125,9 +125,15 @@ async fn discover(
         answer = presented.discover(adapter, backend).await;
     }
     match answer {
-        Ok(Ok(discovered)) => Ok(discovered),
+        Ok(Ok(mut discovered)) => {
+            for skipped in &mut discovered.skipped {
+                let reason = std::mem::take(&mut skipped.reason);
+                skipped.reason = presented.taken_out_of(reason);
+            }
+            Ok(discovered)
+        }
         Ok(Err(CallError::LinkRequired(_))) => Err(identity.in_need_of_an_account(backend)),
-        Ok(Err(error)) => Err(in_words(error)),
+        Ok(Err(error)) => Err(presented.taken_out_of(in_words(error))),
         Err(fault) => Err(format!("{fault}; hint: {}", fault.cause.hint())),
     }
 }
@@ -141,7 +147,8 @@ fn is_refusal(error: &CallError) -> bool {
     }
 }
 
-fn in_words(error: CallError) -> String {
+/// What a backend's error is, for an operator.
+pub(crate) fn in_words(error: CallError) -> String {
     match error {
         CallError::Failed(failure) => failure.message,
         CallError::MissingScope(missing) => {

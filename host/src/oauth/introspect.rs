@@ -92,7 +92,8 @@ impl Introspection {
         state
     }
 
-    async fn exchange(&self, token: &Secret) -> (State, String) {
+    /// Asks, whatever the last answer was; tells why there is none.
+    pub(super) async fn exchange(&self, token: &Secret) -> (State, String) {
         #[derive(Deserialize)]
         struct Answer {
             active: bool,

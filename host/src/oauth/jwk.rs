@@ -92,6 +92,26 @@ impl KeySet {
         }
     }
 
+    /// How many keys are in it.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The algorithms that its keys may serve.
+    pub(super) fn algorithms(&self) -> Vec<&'static str> {
+        let all = [
+            (Algorithm::RS256, "RS256"),
+            (Algorithm::PS256, "PS256"),
+            (Algorithm::ES256, "ES256"),
+            (Algorithm::ES384, "ES384"),
+            (Algorithm::EdDSA, "EdDSA"),
+        ];
+        (all.into_iter())
+            .filter(|(alg, _)| self.keys.iter().any(|key| fits(key, *alg)))
+            .map(|(_, name)| name)
+            .collect()
+    }
+
     /// Whether any key is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -120,6 +120,11 @@ fn used(issuer: &str, metadata: Metadata, wanted: Wanted) -> Result<Url, Discove
         })
 }
 
+/// Where metadata may be, as [`places`] has it.
+pub(super) fn metadata_places(issuer: &str) -> Vec<Url> {
+    places(issuer).map_or_else(Vec::new, |places| places.metadata)
+}
+
 struct Places {
     metadata: Vec<Url>,
     keys: Url,

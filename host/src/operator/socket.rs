@@ -117,6 +117,11 @@ async fn answer(
     writer.shutdown().await
 }
 
+/// Whether a gateway runs on this data directory.
+pub async fn is_running(data_dir: &Path) -> bool {
+    UnixStream::connect(data_dir.join(FILE)).await.is_ok()
+}
+
 /// Has a command carried out: by the gateway that runs on this data directory, else here.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::error;
+use url::Url;
 
 use super::auth::Caller;
 use super::intent::{Action, Intent};
@@ -18,6 +19,7 @@ use super::{Answer, Arrival, Gateway, Refusal};
 use crate::audit::{Full, Place};
 use crate::catalog::Kind;
 use crate::mcp::jsonrpc::Id;
+use crate::mcp::method;
 use crate::mcp::version::ProtocolVersion;
 use crate::types::{Secret, SessionId};
 
@@ -31,7 +33,7 @@ struct Fields {
     caller_role: Option<String>,
     caller_pool: Option<String>,
     tool: Option<String>,
-    method: Option<String>,
+    method: Option<&'static str>,
     target_app: Option<String>,
     scope_used: Option<String>,
     params_hash: Option<String>,
@@ -54,6 +56,16 @@ struct Fields {
     tokens_estimate: Option<usize>,
 }
 
+/// The `Origin` of a request, if it is one (RFC 6454 §7): nothing else belongs into a record.
+fn as_origin(text: &str) -> Option<&str> {
+    let is_one = |url: Url| {
+        url.origin()
+            .ascii_serialization()
+            .eq_ignore_ascii_case(text)
+    };
+    (text == "null" || (text.len() <= 256 && Url::parse(text).is_ok_and(is_one))).then_some(text)
+}
+
 /// The record of a request in flight. Dropped without being closed, it tells that the client
 /// went away.
 pub struct Record {
@@ -69,17 +81,13 @@ pub struct Record {
 /// Opens the record, with a place in the queue for it.
 pub(super) fn open(gw: &Gateway, arrival: &Arrival) -> Result<Record, Full> {
     let origin = arrival.head.headers.get(http::header::ORIGIN);
+    let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
     let fields = Fields {
         ts: OffsetDateTime::now_utc()
             .format(&Rfc3339)
             .unwrap_or_default(),
         request_id: arrival.id.to_string(),
-        origin: origin.map(|o| {
-            String::from_utf8_lossy(o.as_bytes())
-                .chars()
-                .take(256)
-                .collect()
-        }),
+        origin: origin.map(|origin| as_origin(origin).unwrap_or("unknown").to_owned()),
         ..Fields::default()
     };
     Ok(Record {
@@ -122,7 +130,7 @@ impl Record {
     }
 
     pub(super) fn request(&mut self, request: &Parsed) {
-        self.method(&request.message.method);
+        self.named(&request.message.method);
         self.fields.params_hash = request
             .message
             .params
@@ -149,9 +157,14 @@ impl Record {
         self.place = None;
     }
 
+    /// The method that the caller names. One that MCP does not have is a word of the caller's own.
+    pub(super) fn named(&mut self, method: &str) {
+        self.method(method::known(method).unwrap_or("unknown"));
+    }
+
     /// What was done, for what is no JSON-RPC request.
-    pub(super) fn method(&mut self, method: &str) {
-        self.fields.method = Some(method.chars().take(128).collect());
+    pub(super) fn method(&mut self, method: &'static str) {
+        self.fields.method = Some(method);
         self.fields.target_app = Some("gateway".to_owned());
     }
 
@@ -184,11 +197,13 @@ impl Record {
     }
 
     /// How a list was wanted.
-    pub(super) fn list(&mut self, kind: Kind, shape: &Shape) {
+    pub(super) fn list(&mut self, gw: &Gateway, kind: Kind, shape: &Shape) {
         if kind == Kind::Tools {
             let backends = shape.backends.as_ref();
+            // Others are words of the caller's own.
+            let known = |name: &&String| gw.routes.keys().any(|id| id.as_str() == *name);
             self.fields.backends_filter =
-                backends.map(|names| names.iter().take(100).cloned().collect());
+                backends.map(|names| names.iter().filter(known).cloned().collect());
             self.fields.tool_mode = Some(if shape.search { "search" } else { "full" });
         }
     }

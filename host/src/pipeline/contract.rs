@@ -118,7 +118,15 @@ async fn serve(
                 Refusal::InvalidMessage(expected.to_owned())
             })
         })?;
-    record.method(&asked.method);
+    record.method(match asked.method.as_str() {
+        "list_tools" => "list_tools",
+        "list_prompts" => "list_prompts",
+        "list_resource_templates" => "list_resource_templates",
+        "get_prompt" => "get_prompt",
+        "read_resource" => "read_resource",
+        // Tools are called by their names, and the record has that as `tool`.
+        _ => "tools/call",
+    });
     let snapshot = gw.catalog.snapshot();
     let params = asked.params.unwrap_or_default();
     let kind = match asked.method.as_str() {

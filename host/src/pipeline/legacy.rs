@@ -23,7 +23,7 @@ pub async fn end_session(gw: Arc<Gateway>, arrival: Arrival) -> Finished {
 async fn recorded(
     gw: &Gateway,
     arrival: Arrival,
-    method: &str,
+    method: &'static str,
     serve: impl AsyncFnOnce(&Gateway, Arrival, &mut Record) -> Result<Answer, Refusal>,
 ) -> Finished {
     let Ok(mut record) = audit::open(gw, &arrival) else {

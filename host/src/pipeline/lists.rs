@@ -80,7 +80,7 @@ pub(super) async fn answer(
         snapshot,
         shape,
     } = intent;
-    record.list(kind, &shape);
+    record.list(gw, kind, &shape);
     let plugins = gw.plugins.now();
     let make = async {
         let mut seen = seen_by(gw, &plugins, &asker, kind, &snapshot).await?;

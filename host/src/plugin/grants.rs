@@ -86,6 +86,12 @@ impl Grants {
         self.origins.contains(origin)
     }
 
+    /// Where requests may go.
+    pub(super) fn origins(&self) -> Vec<String> {
+        let origins = self.origins.iter();
+        origins.map(Origin::ascii_serialization).collect()
+    }
+
     /// The secret of this name.
     pub(super) fn secret(&self, name: &str) -> Option<&Granted> {
         self.secrets.get(name)

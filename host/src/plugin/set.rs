@@ -81,6 +81,11 @@ impl Live {
         self.loaded.profile().grants.in_words()
     }
 
+    /// The origins that it was granted.
+    pub fn origins(&self) -> Vec<String> {
+        self.loaded.profile().grants.origins()
+    }
+
     /// What it wants and does not have.
     pub fn missing(&self) -> Vec<String> {
         let profile = self.loaded.profile();

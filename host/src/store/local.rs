@@ -40,6 +40,10 @@ impl Local {
         blocking(move || open(folder, false)).await.map(Self)
     }
 
+    pub(super) fn exists(data_dir: &Path) -> bool {
+        data_dir.join(FOLDER).is_dir()
+    }
+
     /// In a folder of its own, which goes with it.
     pub(super) async fn temporary() -> Result<Self, StoreError> {
         let name = format!("cortex-gateway-{}", uuid::Uuid::now_v7().simple());
