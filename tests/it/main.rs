@@ -7,6 +7,7 @@
 
 mod accounts;
 mod audit;
+mod audit_trail;
 mod backends;
 mod batches;
 mod builtins;
