@@ -96,8 +96,16 @@ pub async fn serve(
 
     let routes = routes(&config);
     let integrity = Arc::new(Integrity::open(&config.integrity, &store).await);
-    let (queue, delivery) = audit::start(Arc::clone(&plugins), config.streams.max)
-        .context("cannot start the audit delivery")?;
+    // A gateway that borrows its data directory must not write to another one's trail.
+    let trail = own_store.then_some(config.data_dir.as_path());
+    let opening = audit::start(
+        &config.audit,
+        trail,
+        &store,
+        Arc::clone(&plugins),
+        config.streams.max,
+    );
+    let (queue, delivery) = opening.await.context("cannot open the audit trail")?;
     let gateway = Arc::new(Gateway {
         hosts: Hosts::new(&config),
         origins: Origins::new(&config),

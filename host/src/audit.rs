@@ -1,42 +1,130 @@
-//! The way of audit records from a finished request to the exporters.
+//! The way of audit records from a finished request to the exporters: over a trail on the disk.
 //!
 //! A request reserves its place in the bounded queue before it is served, so that its record
-//! always finds room; when the queue is full, requests are refused rather than left unrecorded.
+//! always finds room; when the queue or the trail is full, requests are refused rather than left
+//! unrecorded. One thread writes the trail, one for each exporter reads it: an exporter that is slow or
+//! down holds up neither requests nor other exporters. See docs/audit.md.
 
+mod anchor;
+mod chain;
+mod cursor;
+mod export;
+mod keys;
+mod line;
+mod positions;
+mod query;
+mod record;
+mod segment;
+mod state;
+mod supervise;
+mod trail;
+mod verify;
+mod writer;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tracing::{error, info, warn};
+use tokio::sync::{oneshot, watch};
+use tracing::error;
 
-use crate::plugin::{AuditRecord, Directory};
-use crate::types::PluginName;
+use crate::config::{AuditConfig, Durability};
+use crate::plugin::Directory;
+use crate::store::{Store, StoreError};
+use anchor::{Anchor, End};
+use keys::Keys;
+use positions::Positions;
+use state::State;
+use supervise::Supervisor;
+use trail::Trail;
+use writer::{Message, Writer};
 
-/// Records that wait for exporters at most, besides the places of those who listen.
+pub use keys::{Erased, KeyError};
+pub use query::{Extent, Filter, Page, ReadError, Wanted};
+pub use record::{Draft, Personal, Public};
+pub use state::{ExporterFigures, Figures};
+pub use verify::{Finding, Progress, verify_exported};
+
+/// Name of the folder below the data directory.
+const FOLDER: &str = "audit";
+/// Records that wait to be written at most, besides the places of those who listen.
 const QUEUE: usize = 10_000;
-/// Records in one batch at most.
-const BATCH: usize = 256;
-/// Longest wait between two tries.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Longest one file of the trail.
+const SEGMENT: u64 = 16 * 1024 * 1024;
+/// Files that a trail has at least when it is full: they are deleted one by one.
+const SEGMENTS: u64 = 8;
 
-/// The queue is full: exporters are slow or down.
+/// There is no place for a record: the queue or the trail is full, or cannot be written.
 #[derive(Debug, Error)]
-#[error("the audit queue is full")]
+#[error("there is no place for an audit record")]
 pub struct Full;
 
+/// A record was not written in time.
+#[derive(Debug, Error)]
+#[error("the audit record cannot be written")]
+pub struct NotKept;
+
+/// Why the trail is not opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its files cannot be used.
+    #[error("cannot use the audit trail in `{0}`: {1}")]
+    Files(PathBuf, #[source] std::io::Error),
+    /// A thread cannot be started.
+    #[error("cannot start the writer of the audit trail: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
 /// A place in the queue, held for one record.
-pub struct Place(OwnedPermit<String>);
+pub struct Place {
+    permit: OwnedPermit<Message>,
+    answered: bool,
+}
 
 impl Place {
-    /// Puts the record (one JSON object) into its place.
-    pub fn fill(self, record: String) {
-        self.0.send(record);
+    /// Puts the record into its place.
+    pub fn fill(self, draft: Draft) -> Receipt {
+        let (ack, receipt) = self.answered.then(oneshot::channel).unzip();
+        self.permit.send(Message { draft, ack });
+        Receipt(receipt)
     }
 }
 
-/// The queue in front of the exporters.
-pub struct Queue(mpsc::Sender<String>);
+/// Comes when a record is kept; at once, when nobody is to wait for that.
+#[must_use = "an answer waits for its record"]
+pub struct Receipt(Option<oneshot::Receiver<()>>);
+
+impl Receipt {
+    /// One that is there already.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Waits until the record survives the end of this process, however it comes.
+    ///
+    /// # Errors
+    /// [`NotKept`] when it cannot be written.
+    pub async fn kept(self) -> Result<(), NotKept> {
+        match self.0 {
+            None => Ok(()),
+            Some(receipt) => receipt.await.map_err(|_| NotKept),
+        }
+    }
+}
+
+/// The queue in front of the trail, and what is known of it.
+pub struct Queue {
+    sender: mpsc::Sender<Message>,
+    answered: bool,
+    state: Arc<State>,
+    reader: Reader,
+}
 
 impl Queue {
     /// Reserves a place.
@@ -44,139 +132,222 @@ impl Queue {
     /// # Errors
     /// [`Full`].
     pub fn reserve(&self) -> Result<Place, Full> {
-        self.0
-            .clone()
-            .try_reserve_owned()
-            .map(Place)
-            .map_err(|_| Full)
+        let full = |_| {
+            State::add(&self.state.refused, 1);
+            Full
+        };
+        if self.state.is_refusing() {
+            return Err(full(()));
+        }
+        let permit = self.sender.clone().try_reserve_owned();
+        Ok(Place {
+            permit: permit.map_err(|_| full(()))?,
+            answered: self.answered,
+        })
+    }
+
+    /// Why requests are refused at the moment, if they are.
+    pub fn trouble(&self) -> Option<String> {
+        self.state.trouble()
+    }
+
+    /// Reads the trail.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Figures of the trail.
+    pub fn figures(&self) -> Figures {
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let newest = *self.state.head.borrow();
+        let standings = self.reader.positions.all();
+        let exporters = standings.into_iter();
+        let exporters = exporters.map(|(name, of)| ExporterFigures::new(name, &of, newest));
+        Figures {
+            written: count(&self.state.written),
+            bytes: count(&self.state.bytes),
+            bound: self.reader.bound,
+            oldest: count(&self.state.oldest),
+            newest,
+            dropped: count(&self.state.dropped),
+            refused: count(&self.state.refused),
+            queued: self.sender.max_capacity() - self.sender.capacity(),
+            trouble: self.trouble(),
+            exporters: exporters.collect(),
+        }
     }
 }
 
-/// The thread that serves the exporters.
+/// Reads a trail, whether a gateway writes it or not.
+pub struct Reader {
+    dir: PathBuf,
+    store: Store,
+    keys: Arc<Keys>,
+    positions: Arc<Positions>,
+    bound: u64,
+}
+
+impl Reader {
+    /// Of a data directory on which no gateway runs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn of(data_dir: &Path, store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            dir: data_dir.join(FOLDER),
+            store: store.clone(),
+            keys: Arc::new(Keys::new(store)),
+            positions: Arc::new(Positions::load(store).await?),
+            bound: 0,
+        })
+    }
+
+    /// Forgets the keys of a subject, at one issuer or at all: the personal parts of all its records.
+    ///
+    /// # Errors
+    /// [`KeyError`]; then nothing is forgotten.
+    pub async fn erase(
+        &self,
+        subject: &str,
+        issuer: Option<&str>,
+    ) -> Result<Vec<Erased>, KeyError> {
+        self.keys.erase(subject, issuer).await
+    }
+
+    /// How each exporter stands that was ever there; `newest`: the last record.
+    pub fn exporters(&self, newest: u64) -> Vec<ExporterFigures> {
+        let all = self.positions.all().into_iter();
+        all.map(|(name, of)| ExporterFigures::new(name, &of, newest))
+            .collect()
+    }
+}
+
+/// Everything that has to end when the gateway does.
 pub struct Delivery {
-    thread: std::thread::JoinHandle<()>,
-    hurry: tokio::sync::watch::Sender<bool>,
+    writer: std::thread::JoinHandle<()>,
+    hurry: watch::Sender<bool>,
+    supervisor: Supervisor,
+    /// Set when the trail is for this process only.
+    temporary: Option<PathBuf>,
 }
 
 impl Delivery {
-    /// Waits until everything in the queue is delivered. The queue must have been dropped.
+    /// Waits until everything in the queue is written, and then for the exporters, as long as `limit`
+    /// allows. The queue must have been dropped. What they have not taken waits for the next start.
     pub async fn finish(self, limit: Duration) {
-        // From now on a failing exporter is not waited for any longer than `limit`.
         let hurry = self.hurry;
         let timer = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
             hurry.send_replace(true);
-            // Dropped only after the delivery has seen it.
+            // Dropped only after the writer has seen it.
             tokio::time::sleep(limit).await;
         });
-        if tokio::task::spawn_blocking(move || self.thread.join())
+        if tokio::task::spawn_blocking(move || self.writer.join())
             .await
             .is_err()
         {
-            error!("the audit delivery ended badly");
+            error!("the writer of the audit trail ended badly");
         }
         timer.abort();
+        let left = self.supervisor.finish(limit).await;
+        if let Some(dir) = self.temporary {
+            if left > 0 {
+                error!(
+                    "{left} audit records of this gateway were not taken by any exporter, and go with it"
+                );
+            }
+            segment::remove_folder(&dir);
+        }
     }
 }
 
-/// Starts the delivery to these exporters, in order, on a thread of its own: an exporter that
-/// blocks on standard output must not hold up requests.
+/// Opens the trail and starts to write it and to serve the exporters, each on a thread of its own: an
+/// exporter that blocks on standard output must not hold up anybody else.
 ///
-/// `streams`: how many may listen. Each holds a place for as long as it does, which must not be
-/// at the expense of requests.
+/// `data_dir`: none, when the trail is for this process only. `streams`: how many may listen. Each
+/// holds a place for as long as it does, which must not be at the expense of requests.
 ///
 /// # Errors
-/// When the thread cannot be started.
-pub fn start(plugins: Arc<Directory>, streams: usize) -> std::io::Result<(Queue, Delivery)> {
+/// [`OpenError`].
+pub async fn start(
+    config: &AuditConfig,
+    data_dir: Option<&Path>,
+    store: &Store,
+    plugins: Arc<Directory>,
+    streams: usize,
+) -> Result<(Queue, Delivery), OpenError> {
+    let temporary = data_dir.is_none().then(|| {
+        let name = format!("cortex-gateway-audit-{}", uuid::Uuid::now_v7().simple());
+        std::env::temp_dir().join(name)
+    });
+    let dir = match (&temporary, data_dir) {
+        (None, Some(data_dir)) => data_dir.join(FOLDER),
+        (temporary, _) => temporary.clone().unwrap_or_default(),
+    };
+    let (tail, head) = (End::Tail.load(store).await?, End::Head.load(store).await?);
+    let segment_bytes = SEGMENT.min(config.spool_bytes / SEGMENTS);
+    let opened = Trail::open(&dir, tail.as_ref(), head.as_ref(), segment_bytes);
+    let trail = opened.map_err(|error| OpenError::Files(dir.clone(), error))?;
+    if tail.is_none() {
+        End::Tail.save(store, &Anchor::beginning()).await?;
+    }
+    let newest = trail.next().sequence - 1;
+    let state = Arc::new(State::new(newest, trail.oldest(), trail.bytes()));
+    let reader = Reader {
+        dir: dir.clone(),
+        store: store.clone(),
+        keys: Arc::new(Keys::new(store)),
+        positions: Arc::new(Positions::load(store).await?),
+        bound: config.spool_bytes,
+    };
+    let (hurry, hurried) = watch::channel(false);
+    let writer = Writer {
+        dir: dir.clone(),
+        trail,
+        keys: Arc::clone(&reader.keys),
+        positions: Arc::clone(&reader.positions),
+        state: Arc::clone(&state),
+        store: store.clone(),
+        config: config.clone(),
+        hurried,
+    };
     let (sender, receiver) = mpsc::channel(QUEUE + streams);
-    let (hurry, hurried) = tokio::sync::watch::channel(false);
+    let supervisor = Supervisor::start(
+        dir,
+        plugins,
+        Arc::clone(&reader.keys),
+        Arc::clone(&reader.positions),
+        Arc::clone(&state),
+    )
+    .await;
+    let writer = on_a_thread("audit", move || writer.run(receiver)).map_err(OpenError::Thread)?;
+    let queue = Queue {
+        sender,
+        answered: config.durability == Durability::Answered,
+        state,
+        reader,
+    };
+    let delivery = Delivery {
+        writer,
+        hurry,
+        supervisor,
+        temporary,
+    };
+    Ok((queue, delivery))
+}
+
+/// Starts a thread that does one thing.
+fn on_a_thread<F: Future<Output = ()>>(
+    name: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let thread = std::thread::Builder::new()
-        .name("audit".to_owned())
-        .spawn(move || runtime.block_on(deliver(receiver, plugins, hurried)))?;
-    Ok((Queue(sender), Delivery { thread, hurry }))
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || runtime.block_on(work()))
 }
 
-async fn deliver(
-    mut receiver: mpsc::Receiver<String>,
-    plugins: Arc<Directory>,
-    hurried: tokio::sync::watch::Receiver<bool>,
-) {
-    let mut sequence = 0;
-    let mut waiting = Vec::with_capacity(BATCH);
-    while receiver.recv_many(&mut waiting, BATCH).await > 0 {
-        let records: Vec<AuditRecord> = waiting
-            .drain(..)
-            .map(|json| {
-                sequence += 1;
-                AuditRecord { sequence, json }
-            })
-            .collect();
-        let names = plugins.now().exporter_names();
-        if names.is_empty() {
-            // Without an exporter the log is the last place where a record can be found.
-            for record in &records {
-                info!(audit.sequence = record.sequence, "audit: {}", record.json);
-            }
-        }
-        for name in &names {
-            hand_over(&plugins, name, &records, &hurried).await;
-        }
-    }
-}
-
-/// Offers a batch until all of it is taken: to whatever runs under this name each time, because an
-/// exporter may be replaced while it takes nothing.
-async fn hand_over(
-    plugins: &Directory,
-    name: &PluginName,
-    records: &[AuditRecord],
-    hurried: &tokio::sync::watch::Receiver<bool>,
-) {
-    let mut rest = records;
-    let mut backoff = Duration::from_millis(50);
-    let mut failing = false;
-    while !rest.is_empty() {
-        let Some(exporter) = plugins.now().exporter(name).cloned() else {
-            give_up(name, rest, "the exporter was removed");
-            return;
-        };
-        match exporter.export(rest).await {
-            Ok(taken) if taken > 0 => {
-                rest = rest.get(taken..).unwrap_or_default();
-                backoff = Duration::from_millis(50);
-                if std::mem::take(&mut failing) {
-                    info!(plugin.name = %name, "audit records are taken again");
-                }
-                continue;
-            }
-            Ok(_) => {
-                if !std::mem::replace(&mut failing, true) {
-                    warn!(plugin.name = %name, "audit records are not taken; they are kept and offered again");
-                }
-            }
-            Err(fault) => {
-                if !std::mem::replace(&mut failing, true) {
-                    let hint = fault.cause.hint();
-                    warn!("audit records are kept and offered again: {fault}; hint: {hint}");
-                }
-            }
-        }
-        if *hurried.borrow() {
-            give_up(name, rest, "stopping");
-            return;
-        }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(MAX_BACKOFF);
-    }
-}
-
-/// The log is the last place where records can be found that nobody takes.
-fn give_up(name: &PluginName, records: &[AuditRecord], why: &str) {
-    error!(plugin.name = %name, "{why} with {} audit records not taken; they follow", records.len());
-    for record in records {
-        error!(audit.sequence = record.sequence, "audit: {}", record.json);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod baseline;
 mod doctor;
 mod keys;
@@ -60,6 +61,10 @@ enum Command {
     /// Plugins: what runs of the plugin directory, and what does not and why. See docs/operators.md.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Records of requests: look through them, check that none was changed, forget somebody. See
+    /// docs/audit.md.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Accounts that users have linked: how many, by which key they are sealed, and forgetting them. See
     /// docs/operators.md.
     #[command(subcommand)]
@@ -125,6 +130,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Diff(asking) => lock::diff(&asking),
         Command::Approve(approve) => lock::approve(approve),
         Command::Plugin(command) => plugin::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Vault(command) => vault::run(command),
     }
 }

@@ -4,6 +4,7 @@
 //! (secrets never) and what was expected.
 
 mod accounts;
+mod audit;
 mod backends;
 mod bounds;
 mod exchange;
@@ -28,6 +29,7 @@ use url::Url;
 use crate::types::{Key256, Network, ScopeSet, Secret};
 
 pub use accounts::{AccountConfig, AccountsConfig, StaticClient};
+pub use audit::{AuditConfig, Durability, WhenFull};
 use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use bounds::BoundsConfig;
@@ -125,6 +127,8 @@ pub struct Config {
     /// Seal what clients keep for the gateway, the first one; all of them open it. Without any,
     /// the gateway makes one and keeps it in `data_dir`.
     pub state_keys: Vec<Key256>,
+    /// How the audit trail is kept.
+    pub audit: AuditConfig,
     /// Keys the hashes in audit records, when set.
     pub audit_hash_key: Option<Secret>,
     /// Things worth a line at start that are not errors.
@@ -242,6 +246,7 @@ impl Config {
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
             shares_data_dir: false,
             state_keys: accounts::keys(&mut vars, "CORTEX_STATE_KEY"),
+            audit: audit::read(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),
         };

@@ -4,6 +4,7 @@
 //! store. When none is running, the command line opens the store itself. Either way the same code
 //! answers: [`run`].
 
+mod audit;
 mod baseline;
 mod lock;
 mod plugins;
@@ -12,6 +13,8 @@ mod status;
 mod tickets;
 mod vault;
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -19,6 +22,7 @@ use thiserror::Error;
 use crate::pipeline::Gateway;
 use crate::store::{Store, StoreError};
 
+pub use audit::Audit;
 pub use baseline::Definitions;
 pub use lock::Locking;
 pub use socket::{SocketError, ask, is_running, listen};
@@ -41,6 +45,8 @@ pub enum Command {
     Plugins,
     /// What may run and be offered.
     Lock(Locking),
+    /// Records of requests.
+    Audit(Audit),
 }
 
 /// Why a command was not carried out.
@@ -66,6 +72,7 @@ pub enum Failed {
 pub async fn run(
     gateway: Option<&Gateway>,
     store: &Store,
+    data_dir: &Path,
     command: Command,
 ) -> Result<Value, Failed> {
     match command {
@@ -73,6 +80,7 @@ pub async fn run(
         Command::Plugins => Ok(plugins::list(running(gateway)?)),
         Command::Tickets(asked) => tickets::run(store, asked).await,
         Command::Vault(asked) => vault::run(gateway, store, asked).await,
+        Command::Audit(asked) => audit::run(gateway, store, data_dir, asked).await,
         Command::Lock(asked) => lock::run(running(gateway)?, asked).await,
         Command::Definitions(asked) => baseline::run(running(gateway)?, asked).await,
     }

@@ -53,6 +53,8 @@ pub enum Purpose {
     Invitation,
     /// What the gateway itself keeps of accounts, on disk.
     Vault,
+    /// What is personal in audit records, on disk.
+    Audit,
 }
 
 impl Purpose {
@@ -66,6 +68,7 @@ impl Purpose {
             Self::Form => b"form",
             Self::Invitation => b"invitation",
             Self::Vault => b"vault",
+            Self::Audit => b"audit",
         }
     }
 
@@ -76,7 +79,7 @@ impl Purpose {
             Self::RequestState | Self::Link | Self::SignIn => Duration::from_secs(600),
             Self::Browser | Self::Form => Duration::from_secs(8 * 3600),
             Self::Invitation => Duration::from_secs(3600),
-            Self::Vault => Duration::MAX,
+            Self::Vault | Self::Audit => Duration::MAX,
         }
     }
 }

@@ -62,11 +62,17 @@ pub enum Space {
     PluginUse,
     /// What plugins wanted when they were last accepted, by plugin.
     PluginWants,
+    /// How far each audit exporter has come.
+    AuditPositions,
+    /// Keys of subjects, which seal what is personal in audit records.
+    AuditKeys,
+    /// Where the audit trail begins and ends.
+    AuditAnchors,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Tickets,
         Self::TicketWishes,
         Self::TicketOwners,
@@ -77,6 +83,9 @@ impl Space {
         Self::PluginValues,
         Self::PluginUse,
         Self::PluginWants,
+        Self::AuditPositions,
+        Self::AuditKeys,
+        Self::AuditAnchors,
     ];
 
     /// Its name on disk.
@@ -92,6 +101,9 @@ impl Space {
             Self::PluginValues => "plugin-values",
             Self::PluginUse => "plugin-use",
             Self::PluginWants => "plugin-wants",
+            Self::AuditPositions => "audit-positions",
+            Self::AuditKeys => "audit-keys",
+            Self::AuditAnchors => "audit-anchors",
         }
     }
 }

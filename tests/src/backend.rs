@@ -121,6 +121,16 @@ impl FakeBackend {
             .collect()
     }
 
+    /// All requests so far.
+    pub fn all_seen(&self) -> Vec<Seen> {
+        let seen = self
+            .shared
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
     /// Body bytes that a reader took from [`Plan::Endless`].
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(std::sync::atomic::Ordering::Relaxed)

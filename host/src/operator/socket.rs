@@ -60,6 +60,7 @@ pub fn listen(
     data_dir: &Path,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let path = data_dir.join(FILE);
+    let data_dir = data_dir.to_owned();
     // Whoever has the store open owns the folder: a socket that is there is a dead one's.
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -79,8 +80,9 @@ pub fn listen(
                 }
             };
             let (gateway, store) = (gateway.upgrade(), store.clone());
+            let data_dir = data_dir.clone();
             tokio::spawn(async move {
-                let answering = answer(gateway.as_deref(), &store, stream);
+                let answering = answer(gateway.as_deref(), &store, &data_dir, stream);
                 match tokio::time::timeout(PATIENCE, answering).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => debug!(%error, "an operator's command broke off"),
@@ -94,6 +96,7 @@ pub fn listen(
 async fn answer(
     gateway: Option<&Gateway>,
     store: &Store,
+    data_dir: &Path,
     stream: UnixStream,
 ) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
@@ -102,7 +105,7 @@ async fn answer(
         .read_line(&mut line)
         .await?;
     let outcome = match serde_json::from_str::<Command>(&line) {
-        Ok(command) => run(gateway, store, command).await,
+        Ok(command) => run(gateway, store, data_dir, command).await,
         Err(error) => Err(Failed::Refused(format!(
             "the gateway does not know this command ({error}); hint: use the gateway's own version of the command line"
         ))),
@@ -154,7 +157,7 @@ pub async fn ask(data_dir: &Path, command: Command) -> anyhow::Result<Value> {
                 return Err(Failed::NotRunning(data_dir.display().to_string()).into());
             }
             let store = Store::open(data_dir).await?;
-            let outcome = run(None, &store, command).await;
+            let outcome = run(None, &store, data_dir, command).await;
             Ok(outcome.map_err(|failed| match failed {
                 Failed::NotRunning(_) => Failed::NotRunning(data_dir.display().to_string()),
                 failed => failed,

@@ -4,11 +4,9 @@
 use std::time::Instant;
 
 use hmac::{Hmac, Mac};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tracing::error;
 use url::Url;
 
 use super::auth::Caller;
@@ -16,45 +14,13 @@ use super::intent::{Action, Intent};
 use super::parse::Parsed;
 use super::shape::Shape;
 use super::{Answer, Arrival, Gateway, Refusal};
-use crate::audit::{Full, Place};
+use crate::audit::{Draft, Full, Place, Receipt};
 use crate::catalog::Kind;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::method;
 use crate::mcp::version::ProtocolVersion;
 use crate::types::{Secret, SessionId};
-
-/// The record as exporters get it: one JSON object.
-#[derive(Clone, Debug, Default, Serialize)]
-struct Fields {
-    ts: String,
-    request_id: String,
-    caller_sub: Option<String>,
-    caller_email_hash: Option<String>,
-    caller_role: Option<String>,
-    caller_pool: Option<String>,
-    tool: Option<String>,
-    method: Option<&'static str>,
-    target_app: Option<String>,
-    scope_used: Option<String>,
-    params_hash: Option<String>,
-    response_size: usize,
-    latency_ms: f64,
-    success: bool,
-    error_code: Option<String>,
-    protocol_version: Option<&'static str>,
-    origin: Option<String>,
-    client_id: Option<String>,
-    session_id: Option<String>,
-    dev_bypass: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools_listed: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backends_filter: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_mode: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens_estimate: Option<usize>,
-}
+use crate::vault::Owner;
 
 /// The `Origin` of a request, if it is one (RFC 6454 §7): nothing else belongs into a record.
 fn as_origin(text: &str) -> Option<&str> {
@@ -72,7 +38,7 @@ pub struct Record {
     place: Option<Place>,
     begun: Instant,
     key: Option<Secret>,
-    fields: Fields,
+    draft: Draft,
     scopes: Option<String>,
     id: Option<Id>,
     version: Option<ProtocolVersion>,
@@ -82,19 +48,17 @@ pub struct Record {
 pub(super) fn open(gw: &Gateway, arrival: &Arrival) -> Result<Record, Full> {
     let origin = arrival.head.headers.get(http::header::ORIGIN);
     let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
-    let fields = Fields {
-        ts: OffsetDateTime::now_utc()
-            .format(&Rfc3339)
-            .unwrap_or_default(),
-        request_id: arrival.id.to_string(),
-        origin: origin.map(|origin| as_origin(origin).unwrap_or("unknown").to_owned()),
-        ..Fields::default()
-    };
+    let mut draft = Draft::default();
+    draft.public.ts = OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .unwrap_or_default();
+    draft.public.request_id = arrival.id.to_string();
+    draft.personal.origin = origin.map(|origin| as_origin(origin).unwrap_or("unknown").to_owned());
     Ok(Record {
         place: Some(gw.audit.reserve()?),
         begun: Instant::now(),
         key: gw.audit_key.clone(),
-        fields,
+        draft,
         scopes: None,
         id: None,
         version: None,
@@ -118,20 +82,24 @@ impl Record {
 
     pub(super) fn caller(&mut self, caller: &Caller) {
         let principal = caller.principal();
-        self.fields.caller_sub = Some(principal.subject.to_string());
-        self.fields.caller_email_hash = principal
+        self.draft.owner = Some(Owner {
+            issuer: principal.issuer.clone(),
+            subject: principal.subject.clone(),
+        });
+        self.draft.personal.caller_sub = Some(principal.subject.to_string());
+        self.draft.personal.caller_email_hash = principal
             .email
             .as_deref()
             .map(|e| self.hash(e.trim().to_lowercase().as_bytes()));
-        self.fields.caller_role = principal.role.clone();
-        self.fields.caller_pool = principal.pool.clone();
-        self.fields.client_id = principal.client_id.clone();
-        self.fields.dev_bypass = principal.dev_bypass;
+        self.draft.personal.caller_role = principal.role.clone();
+        self.draft.personal.caller_pool = principal.pool.clone();
+        self.draft.personal.client_id = principal.client_id.clone();
+        self.draft.public.dev_bypass = principal.dev_bypass;
     }
 
     pub(super) fn request(&mut self, request: &Parsed) {
         self.named(&request.message.method);
-        self.fields.params_hash = request
+        self.draft.personal.params_hash = request
             .message
             .params
             .as_deref()
@@ -145,7 +113,7 @@ impl Record {
             place: Some(gw.audit.reserve()?),
             begun: self.begun,
             key: self.key.clone(),
-            fields: self.fields.clone(),
+            draft: self.draft.clone(),
             scopes: None,
             id: None,
             version: self.version,
@@ -164,36 +132,36 @@ impl Record {
 
     /// What was done, for what is no JSON-RPC request.
     pub(super) fn method(&mut self, method: &'static str) {
-        self.fields.method = Some(method);
-        self.fields.target_app = Some("gateway".to_owned());
+        self.draft.public.method = Some(method);
+        self.draft.public.target_app = Some("gateway".to_owned());
     }
 
     /// The session it belongs to.
     pub(super) fn session(&mut self, id: SessionId) {
-        self.fields.session_id = Some(id.to_string());
+        self.draft.personal.session_id = Some(id.to_string());
     }
 
     /// The version it is served by, when that is told by something else than the request.
     pub(super) fn served_by(&mut self, version: ProtocolVersion) {
-        self.fields.protocol_version = Some(version.as_str());
+        self.draft.public.protocol_version = Some(version.as_str());
         self.version = Some(version);
     }
 
     pub(super) fn target(&mut self, intent: &Intent) {
         if matches!(intent.action, Action::Call { .. }) {
-            self.fields.tool = Some(intent.entry.name.clone());
+            self.draft.public.tool = Some(intent.entry.name.clone());
         }
-        self.fields.target_app = Some(intent.entry.backend.to_string());
+        self.draft.public.target_app = Some(intent.entry.backend.to_string());
         self.scopes = Some(intent.entry.item.scopes.join(" "));
     }
 
     /// One of the gateway's own tools is called.
     pub(super) fn builtin(&mut self, name: &str) {
-        self.fields.tool = Some(name.to_owned());
+        self.draft.public.tool = Some(name.to_owned());
     }
 
     pub(super) fn permitted(&mut self) {
-        self.fields.scope_used = self.scopes.take();
+        self.draft.public.scope_used = self.scopes.take();
     }
 
     /// How a list was wanted.
@@ -202,47 +170,43 @@ impl Record {
             let backends = shape.backends.as_ref();
             // Others are words of the caller's own.
             let known = |name: &&String| gw.routes.keys().any(|id| id.as_str() == *name);
-            self.fields.backends_filter =
+            self.draft.public.backends_filter =
                 backends.map(|names| names.iter().filter(known).cloned().collect());
-            self.fields.tool_mode = Some(if shape.search { "search" } else { "full" });
+            self.draft.public.tool_mode = Some(if shape.search { "search" } else { "full" });
         }
     }
 
     /// How much was in it.
     pub(super) fn listed(&mut self, kind: Kind, listed: usize) {
         if kind == Kind::Tools {
-            self.fields.tools_listed = Some(listed);
+            self.draft.public.tools_listed = Some(listed);
         }
     }
 
-    /// Closes the record with what the client was sent.
-    pub fn close(mut self, outcome: &Result<Answer, Refusal>, response_size: usize) {
-        self.fields.response_size = response_size;
-        self.fields.error_code = match outcome {
+    /// Closes the record with what the client is sent, which must wait for the receipt.
+    pub fn close(&mut self, outcome: &Result<Answer, Refusal>, response_size: usize) -> Receipt {
+        let public = &mut self.draft.public;
+        public.response_size = response_size;
+        public.error_code = match outcome {
             Ok(
                 Answer::Accepted | Answer::Session { .. } | Answer::Listening(_) | Answer::Batch(_),
             ) => None,
             Ok(Answer::Result { error_code, .. }) => error_code.clone(),
             Err(refusal) => Some(refusal.code().to_owned()),
         };
-        if self.fields.tools_listed.is_some() && outcome.is_ok() {
-            self.fields.tokens_estimate = Some(response_size / 4);
+        if public.tools_listed.is_some() && outcome.is_ok() {
+            public.tokens_estimate = Some(response_size / 4);
         }
-        self.fields.success = self.fields.error_code.is_none();
-        self.send();
+        public.success = public.error_code.is_none();
+        self.send()
     }
 
-    fn send(&mut self) {
+    fn send(&mut self) -> Receipt {
         let Some(place) = self.place.take() else {
-            return;
+            return Receipt::none();
         };
-        self.fields.latency_ms = (self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        match serde_json::to_string(&self.fields) {
-            Ok(json) => place.fill(json),
-            Err(error) => {
-                error!(request.id = self.fields.request_id, %error, "an audit record cannot be written")
-            }
-        }
+        self.draft.public.latency_ms = (self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        place.fill(std::mem::take(&mut self.draft))
     }
 
     fn hash(&self, bytes: &[u8]) -> String {
@@ -260,8 +224,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if self.place.is_some() {
-            self.fields.error_code = Some("client_closed".to_owned());
-            self.send();
+            self.draft.public.error_code = Some("client_closed".to_owned());
+            // Nobody is there to be told anything.
+            drop(self.send());
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     Arrival, Gateway, Record, Refusal, adapter, audit, auth, base_scopes, body, client_address,
     notices, policy, pool, rate, share,
 };
+use crate::audit::NotKept;
 use crate::catalog::{Entry, Kind, Snapshot};
 use crate::mcp::version::ProtocolVersion;
 use crate::types::{BackendId, Secret};
@@ -43,9 +44,14 @@ pub struct ContractAnswer {
 }
 
 impl ContractAnswer {
-    /// Closes the audit record with what was sent.
-    pub fn close(self, size: usize) {
-        let Some(record) = self.record else { return };
+    /// Closes the audit record with what is to be sent, and waits until it is kept.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub async fn close(self, size: usize) -> Result<(), NotKept> {
+        let Some(mut record) = self.record else {
+            return Ok(());
+        };
         let outcome = match self.outcome {
             Ok(Contract::Value(_)) => Ok(Answer::Accepted),
             Ok(Contract::Failed(code, message)) => Err(Refusal::Failed {
@@ -57,7 +63,7 @@ impl ContractAnswer {
             Ok(Contract::Technical) => Err(Refusal::Denied("the technical token".to_owned())),
             Err(refusal) => Err(refusal),
         };
-        record.close(&outcome, size);
+        record.close(&outcome, size).kept().await
     }
 }
 

@@ -282,8 +282,8 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         // That the client closes it is how a stream ends well.
-        if let Some(record) = self.record.take() {
-            record.close(&Ok(Answer::Accepted), self.sent);
+        if let Some(mut record) = self.record.take() {
+            drop(record.close(&Ok(Answer::Accepted), self.sent));
         }
     }
 }

@@ -4,7 +4,8 @@
 use http::Method;
 
 use super::respond::{self, Reply};
-use crate::pipeline::{self, Arrival, Gateway};
+use crate::audit::NotKept;
+use crate::pipeline::{self, Arrival, Gateway, Refusal};
 use crate::types::BackendId;
 
 /// What such paths begin with.
@@ -26,6 +27,8 @@ pub(super) async fn answer(gw: &Gateway, arrival: Arrival) -> Reply {
     }
     let answered = pipeline::contract(gw, &server, arrival).await;
     let reply = respond::contract(&gw.config, &answered.outcome);
-    answered.close(respond::size(&reply));
-    reply
+    match answered.close(respond::size(&reply)).await {
+        Ok(()) => reply,
+        Err(NotKept) => respond::contract(&gw.config, &Err(Refusal::Overloaded)),
+    }
 }

@@ -25,6 +25,7 @@ pub(super) use plain::{
     refused_plainly, see_other,
 };
 
+use crate::audit::NotKept;
 use crate::config::Config;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::sse;
@@ -51,15 +52,15 @@ struct Success<'a> {
     result: &'a RawValue,
 }
 
-/// The response to one `POST /mcp`. Closes the audit record.
-pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
+/// The response to one `POST /mcp`. Closes the audit record, and comes when that is kept.
+pub(super) async fn to_http(config: &Config, finished: Finished) -> Reply {
     let Finished {
         outcome,
         record,
         place,
     } = finished;
     let outcome = match outcome {
-        Ok(Answer::Batch(answers)) => return batch(config, answers, place),
+        Ok(Answer::Batch(answers)) => return batch(config, answers, place).await,
         outcome => outcome,
     };
     let reply = match &outcome {
@@ -105,15 +106,27 @@ pub(super) fn to_http(config: &Config, finished: Finished) -> Reply {
             reply
         }
     };
-    if let Some(record) = record {
-        record.close(&outcome, size(&reply));
+    let Some(mut record) = record else {
+        return reply;
+    };
+    match record.close(&outcome, size(&reply)).kept().await {
+        Ok(()) => reply,
+        Err(NotKept) => unrecorded(config, Some(&record)),
     }
+}
+
+/// Instead of an answer whose record cannot be written.
+fn unrecorded(config: &Config, record: Option<&Record>) -> Reply {
+    let told = message(config, record, &Err(Refusal::Overloaded));
+    let mut reply = with_body(told.status, told.body.into());
+    reply.headers_mut().insert(RETRY_AFTER, 1.into());
     reply
 }
 
 /// The response to a batch: an array of those answers that there are. Closes the audit records.
-fn batch(config: &Config, answers: Vec<Finished>, place: Option<Place>) -> Reply {
+async fn batch(config: &Config, answers: Vec<Finished>, place: Option<Place>) -> Reply {
     let mut body = Vec::new();
+    let mut receipts = Vec::with_capacity(answers.len());
     for Finished {
         outcome, record, ..
     } in answers
@@ -122,12 +135,17 @@ fn batch(config: &Config, answers: Vec<Finished>, place: Option<Place>) -> Reply
             Ok(Answer::Accepted) | Err(Refusal::Cancelled) => Vec::new(),
             outcome => message(config, record.as_deref(), outcome).body,
         };
-        if let Some(record) = record {
-            record.close(&outcome, told.len());
+        if let Some(mut record) = record {
+            receipts.push(record.close(&outcome, told.len()));
         }
         if !told.is_empty() {
             body.push(if body.is_empty() { b'[' } else { b',' });
             body.extend(told);
+        }
+    }
+    for receipt in receipts {
+        if receipt.kept().await.is_err() {
+            return unrecorded(config, None);
         }
     }
     if body.is_empty() {
@@ -155,8 +173,9 @@ pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
                     record,
                     place: _,
                 }) => {
-                    if let Some(record) = record {
-                        record.close(&outcome, sent);
+                    if let Some(mut record) = record {
+                        // Nothing is sent that would have to wait for it.
+                        drop(record.close(&outcome, sent));
                     }
                     None
                 }
@@ -167,9 +186,7 @@ pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
                 }) => {
                     let body = message(&gw.config, record.as_deref(), &outcome).body;
                     let event = sse::message(&String::from_utf8_lossy(&body));
-                    if let Some(record) = record {
-                        record.close(&outcome, sent + event.len());
-                    }
+                    let event = last_event(&gw.config, record, &outcome, sent, event).await;
                     let event = until_sent(event.into_bytes(), place);
                     Some((Ok(Frame::data(event)), None))
                 }
@@ -198,15 +215,35 @@ pub(super) fn listen(gw: Arc<Gateway>, listening: Listening) -> Reply {
                             sse::message(&String::from_utf8_lossy(&body))
                         }
                     };
-                    if let Some(record) = record {
-                        record.close(&outcome, listening.sent() + event.len());
-                    }
+                    let sent = listening.sent();
+                    let event = last_event(&gw.config, record, &outcome, sent, event).await;
                     (!event.is_empty()).then(|| (Ok(Frame::data(Bytes::from(event))), None))
                 }
             }
         }
     });
     events_reply(events)
+}
+
+/// The last event of a stream, when the record is kept: nothing is told to have happened that is not
+/// recorded. Closes the audit record.
+async fn last_event(
+    config: &Config,
+    record: Option<Box<Record>>,
+    outcome: &Result<Answer, Refusal>,
+    sent: usize,
+    event: String,
+) -> String {
+    let Some(mut record) = record else {
+        return event;
+    };
+    match record.close(outcome, sent + event.len()).kept().await {
+        Ok(()) => event,
+        Err(NotKept) => {
+            let body = message(config, Some(&record), &Err(Refusal::Overloaded)).body;
+            sse::message(&String::from_utf8_lossy(&body))
+        }
+    }
 }
 
 fn events_reply<S>(events: S) -> Reply

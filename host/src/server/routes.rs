@@ -64,12 +64,12 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         .filter(|origin| gw.origins.allows(origin))
         .cloned();
     let mut reply = match arrival.head.method {
-        Method::POST => served(gw, pipeline::handle(Arc::clone(gw), arrival).await),
-        Method::GET => served(gw, pipeline::open_stream(Arc::clone(gw), arrival).await),
-        Method::DELETE => respond::to_http(
-            &gw.config,
-            pipeline::end_session(Arc::clone(gw), arrival).await,
-        ),
+        Method::POST => served(gw, pipeline::handle(Arc::clone(gw), arrival).await).await,
+        Method::GET => served(gw, pipeline::open_stream(Arc::clone(gw), arrival).await).await,
+        Method::DELETE => {
+            let finished = pipeline::end_session(Arc::clone(gw), arrival).await;
+            respond::to_http(&gw.config, finished).await
+        }
         ref other => match gw.hosts.check(&arrival.head) {
             Err(refusal) => respond::plainly_refused(&refusal),
             Ok(()) if *other == Method::OPTIONS => preflight(&arrival.head.headers),
@@ -90,9 +90,9 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     reply
 }
 
-fn served(gw: &Arc<Gateway>, served: Served) -> Reply {
+async fn served(gw: &Arc<Gateway>, served: Served) -> Reply {
     match served {
-        Served::Whole(finished) => respond::to_http(&gw.config, finished),
+        Served::Whole(finished) => respond::to_http(&gw.config, finished).await,
         Served::Stream(running) => respond::stream(Arc::clone(gw), running),
         Served::Listening(listening) => respond::listen(Arc::clone(gw), listening),
     }
@@ -134,6 +134,9 @@ fn ready(gw: &Gateway) -> Reply {
     }
     if plugins.exporters.is_empty() {
         missing.push("no audit exporter is loaded".to_owned());
+    }
+    if let Some(trouble) = gw.audit.trouble() {
+        missing.push(format!("requests are refused: {trouble}"));
     }
     for (id, route) in &gw.routes {
         if !plugins.adapters.contains_key(&route.adapter) {

@@ -1,0 +1,72 @@
+use super::*;
+use crate::types::{Issuer, Subject};
+
+fn owner(issuer: &str, subject: &str) -> Option<Owner> {
+    Some(Owner {
+        issuer: Issuer::new(issuer),
+        subject: Subject::new(subject),
+    })
+}
+
+async fn one(keys: &Keys, owner: &Option<Owner>) -> Arc<SubjectKey> {
+    let found = keys.of(std::iter::once(owner.clone())).await;
+    found.expect("a key").remove(0)
+}
+
+#[tokio::test]
+async fn each_subject_has_a_key_that_stays() {
+    let store = Store::temporary().await.expect("a store");
+    let keys = Keys::new(&store);
+    let owners = [
+        owner("a", "ann"),
+        owner("a", "bob"),
+        owner("b", "ann"),
+        None,
+        owner("a", "ann"),
+    ];
+    let found = keys.of(owners.iter().cloned()).await.expect("keys");
+    let ids: Vec<&str> = found.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(ids[0], ids[4]);
+    let different: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(different.len(), 4);
+    let sealed = found[0].seal(7, "text").expect("sealed");
+    // After a restart.
+    let keys = Keys::new(&store);
+    for (owner, id) in owners.iter().zip(&ids) {
+        assert_eq!(one(&keys, owner).await.id, *id);
+    }
+    let Named::Key(key) = keys.named(ids[0]).await.expect("found") else {
+        panic!("no key");
+    };
+    assert_eq!(key.open(7, &sealed).as_deref(), Ok("text"));
+    assert_eq!(key.open(8, &sealed), Err(NotOurs::Foreign));
+    assert_eq!(key.commit(7, "text"), found[0].commit(7, "text"));
+    assert_ne!(key.commit(7, "text"), key.commit(8, "text"));
+    assert_ne!(key.commit(7, "text"), found[1].commit(7, "text"));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_forgotten_and_nothing_else() {
+    let store = Store::temporary().await.expect("a store");
+    let keys = Keys::new(&store);
+    let [ann, other, bob] = [owner("a", "ann"), owner("b", "ann"), owner("a", "bob")];
+    let (first, second) = (one(&keys, &ann).await, one(&keys, &other).await);
+    let third = one(&keys, &bob).await;
+    for key in [&first, &second, &third] {
+        assert!(matches!(keys.named(&key.id).await, Ok(Named::Key(_))));
+    }
+    let erased = keys.erase("ann", Some("a")).await.expect("erased");
+    assert_eq!(erased.len(), 1);
+    assert_eq!(
+        (erased[0].issuer.as_str(), &erased[0].key),
+        ("a", &first.id)
+    );
+    assert!(matches!(keys.named(&first.id).await, Ok(Named::Erased)));
+    assert!(matches!(keys.named(&second.id).await, Ok(Named::Key(_))));
+    // Whoever comes back is somebody new.
+    assert_ne!(one(&keys, &ann).await.id, first.id);
+    assert_eq!(keys.erase("ann", None).await.expect("erased").len(), 2);
+    assert_eq!(keys.erase("nobody", None).await.expect("none"), []);
+    assert_eq!(one(&keys, &bob).await.id, third.id);
+    assert!(matches!(keys.named("strange").await, Ok(Named::Unknown)));
+}

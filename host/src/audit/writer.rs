@@ -1,0 +1,330 @@
+//! The one who writes the trail: takes what waits, numbers it, chains it, seals the personal parts,
+//! hands it to the system in one write, and acknowledges.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info};
+
+use super::anchor::{Anchor, End};
+use super::keys::{KeyError, Keys, SubjectKey};
+use super::positions::Positions;
+use super::record::Draft;
+use super::state::State;
+use super::trail::{Next, Trail};
+use super::{chain, line};
+use crate::config::{AuditConfig, WhenFull};
+use crate::store::Store;
+
+/// Records in one write at most.
+const GROUP: usize = 256;
+/// How often is looked after the trail.
+const TICK: Duration = Duration::from_secs(1);
+/// How often is tried again when something is wrong.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long an answer waits for a record that cannot be written.
+const HELD: Duration = Duration::from_secs(5);
+/// Room on the disk that is left to others, the store first of all: it does not bear a full disk.
+const SPARE: u64 = 8 * 1024 * 1024;
+
+/// A record and who waits for it.
+pub(super) struct Message {
+    pub(super) draft: Draft,
+    pub(super) ack: Option<oneshot::Sender<()>>,
+}
+
+/// What was written up to a moment, to be handed to the disk.
+struct Checkpoint {
+    file: File,
+    head: Option<Anchor>,
+}
+
+#[derive(Debug, Error)]
+enum Trouble {
+    #[error("the audit trail cannot be written: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("the keys of the audit trail cannot be had: {0}")]
+    Keys(#[from] KeyError),
+}
+
+/// The writer.
+pub(super) struct Writer {
+    pub(super) dir: PathBuf,
+    pub(super) trail: Trail,
+    pub(super) keys: Arc<Keys>,
+    pub(super) positions: Arc<Positions>,
+    pub(super) state: Arc<State>,
+    pub(super) store: Store,
+    pub(super) config: AuditConfig,
+    /// Set when the gateway stops and has waited long enough.
+    pub(super) hurried: watch::Receiver<bool>,
+}
+
+impl Writer {
+    /// Writes until nobody can send any more.
+    pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<Message>) {
+        let (checkpoints, taken) = mpsc::unbounded_channel();
+        let keeper = tokio::spawn(keep_safe(self.store.clone(), taken));
+        let mut saved = 0;
+        let mut looked = Instant::now();
+        let mut waiting = Vec::with_capacity(GROUP);
+        self.look_after(&checkpoints).await;
+        loop {
+            let pause = if self.state.is_refusing() {
+                RETRY
+            } else {
+                TICK
+            };
+            let left = pause.saturating_sub(looked.elapsed());
+            let got = tokio::time::timeout(left, receiver.recv_many(&mut waiting, GROUP)).await;
+            match got {
+                Ok(0) => break,
+                Ok(_) => self.keep(&mut waiting).await,
+                Err(_) => {}
+            }
+            let full = self.state.bytes.load(Ordering::Relaxed) >= self.config.spool_bytes;
+            let newly_full = full && !self.state.is_refusing();
+            if newly_full || looked.elapsed() >= pause || self.trail.is_due(SystemTime::now()) {
+                looked = Instant::now();
+                self.look_after(&checkpoints).await;
+                self.checkpoint(&checkpoints, &mut saved);
+            }
+        }
+        self.checkpoint(&checkpoints, &mut saved);
+        drop(checkpoints);
+        // It has nothing else to do than what it was given.
+        let _ = keeper.await;
+    }
+
+    /// Keeps a group, however long it takes.
+    async fn keep(&mut self, waiting: &mut Vec<Message>) {
+        let since = Instant::now();
+        let mut acks = Vec::with_capacity(waiting.len());
+        let mut drafts = Vec::with_capacity(waiting.len());
+        for message in waiting.drain(..) {
+            acks.extend(message.ack);
+            drafts.push(message.draft);
+        }
+        let count = drafts.len() as u64;
+        loop {
+            match self.try_keep(&mut drafts).await {
+                Ok(()) => break,
+                // Those who wait gain nothing from it.
+                Err(trouble) if self.make_room().await => {
+                    self.tell(Some(trouble.to_string()));
+                }
+                Err(trouble) => {
+                    self.tell(Some(trouble.to_string()));
+                    if *self.hurried.borrow() {
+                        give_up(&drafts, &trouble);
+                        return;
+                    }
+                    if since.elapsed() >= HELD {
+                        acks.clear();
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        for ack in acks {
+            // Whoever waited may be gone.
+            let _ = ack.send(());
+        }
+        State::add(&self.state.written, count);
+        self.state
+            .bytes
+            .store(self.trail.bytes(), Ordering::Relaxed);
+        let newest = self.trail.next().sequence - 1;
+        self.state.head.send_replace(newest);
+    }
+
+    async fn try_keep(&mut self, drafts: &mut [Draft]) -> Result<(), Trouble> {
+        let owners = drafts.iter().map(|draft| draft.owner.clone());
+        let keys = self.keys.of(owners).await?;
+        let mut next = self.trail.next().clone();
+        let mut lines = Vec::with_capacity(drafts.len() * 1024);
+        for (draft, key) in drafts.iter_mut().zip(&keys) {
+            next = write(&mut lines, draft, key, next)?;
+        }
+        self.trail.append(&lines, next)?;
+        Ok(())
+    }
+
+    /// What has to be done from time to time.
+    async fn look_after(&mut self, checkpoints: &mpsc::UnboundedSender<Checkpoint>) {
+        if self.trail.is_due(SystemTime::now()) {
+            match self.trail.roll() {
+                Ok(file) => {
+                    let _ = checkpoints.send(Checkpoint { file, head: None });
+                }
+                Err(error) => {
+                    self.tell(Some(Trouble::from(error).to_string()));
+                    return;
+                }
+            }
+        }
+        while self.is_old() || self.short().is_some() {
+            if !self.make_room().await {
+                break;
+            }
+        }
+        self.tell(self.short());
+        self.state
+            .bytes
+            .store(self.trail.bytes(), Ordering::Relaxed);
+        self.state
+            .oldest
+            .store(self.trail.oldest(), Ordering::Relaxed);
+    }
+
+    /// Whether the oldest file is older than is wanted, and everybody has taken it.
+    fn is_old(&self) -> bool {
+        let Ok(Some((oldest, tail))) = self.trail.oldest_file() else {
+            return false;
+        };
+        let age = oldest.written.elapsed().unwrap_or_default();
+        age > self.config.retention && tail.sequence <= self.positions.floor()
+    }
+
+    /// Why there is no room, if there is none.
+    fn short(&self) -> Option<String> {
+        let (bytes, bound) = (self.trail.bytes(), self.config.spool_bytes);
+        if bytes >= bound {
+            return Some(format!(
+                "the audit trail is full: {} MiB wait for exporters (CORTEX_AUDIT_SPOOL_MIB); hint: \
+                 `cortex-gateway audit status` says which",
+                bytes / 1024 / 1024
+            ));
+        }
+        let disk = rustix::fs::statvfs(&self.dir).ok()?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        (free < SPARE).then(|| {
+            format!(
+                "the disk of CORTEX_DATA_DIR is full: {} KiB are left",
+                free / 1024
+            )
+        })
+    }
+
+    /// Deletes the oldest file, if everybody has taken it or it may be given up.
+    async fn make_room(&mut self) -> bool {
+        let Ok(Some((oldest, tail))) = self.trail.oldest_file() else {
+            return false;
+        };
+        let floor = self.positions.floor();
+        let lost = tail.sequence.saturating_sub(floor.max(oldest.first));
+        if lost > 0 && self.config.when_full == WhenFull::Refuse {
+            return false;
+        }
+        // First that the trail begins later, then that the file is gone: a stop between them does
+        // not look like a file that somebody took away.
+        if let Err(error) = End::Tail.save(&self.store, &tail).await {
+            error!("the store does not take where the audit trail begins: {error}");
+            return false;
+        }
+        if let Err(error) = self.trail.remove_oldest() {
+            error!("`{}` cannot be deleted: {error}", oldest.path.display());
+            return false;
+        }
+        if lost > 0 {
+            State::add(&self.state.dropped, lost);
+            error!(
+                audit.dropped = lost,
+                "the audit trail is full: {lost} audit records are given up, up to {}, that not every exporter has taken",
+                tail.sequence - 1
+            );
+        }
+        true
+    }
+
+    /// Says why requests are refused, or that they are served again: once.
+    fn tell(&self, trouble: Option<String>) {
+        let said = trouble.clone();
+        if !self.state.set_trouble(trouble) {
+            return;
+        }
+        match said {
+            Some(trouble) => error!("requests are refused: {trouble}"),
+            None => info!("audit records are kept again; requests are served"),
+        }
+    }
+
+    /// Has what was written handed to the disk, and kept how far it goes.
+    fn checkpoint(&self, to: &mpsc::UnboundedSender<Checkpoint>, saved: &mut u64) {
+        let next = self.trail.next();
+        // The store must not be written to when the disk is full.
+        if next.sequence == 1 || next.sequence == *saved || self.state.is_refusing() {
+            return;
+        }
+        if let Ok(file) = self.trail.file() {
+            *saved = next.sequence;
+            let head = Anchor {
+                sequence: next.sequence - 1,
+                hash: next.prev.clone(),
+            };
+            let _ = to.send(Checkpoint {
+                file,
+                head: Some(head),
+            });
+        }
+    }
+}
+
+/// Appends the line of a record, and says how the chain goes on.
+fn write(
+    lines: &mut Vec<u8>,
+    draft: &mut Draft,
+    key: &SubjectKey,
+    next: Next,
+) -> Result<Next, Trouble> {
+    let failed = || Trouble::Write(std::io::Error::other("a record cannot be sealed"));
+    let sequence = next.sequence;
+    let personal = serde_json::to_string(&draft.personal).map_err(std::io::Error::from)?;
+    let public = &mut draft.public;
+    public.sequence = sequence;
+    public.prev = next.prev;
+    public.personal_mac = key.commit(sequence, &personal).ok_or_else(failed)?;
+    let text = serde_json::to_string(public).map_err(std::io::Error::from)?;
+    let hash = chain::hash(&public.prev, &text);
+    let sealed = key.seal(sequence, &personal).ok_or_else(failed)?;
+    line::write(lines, &text, &hash, &key.id, &sealed);
+    Ok(Next {
+        sequence: sequence + 1,
+        prev: hash,
+    })
+}
+
+/// The log is the last place where records can be found that could not be written.
+fn give_up(drafts: &[Draft], trouble: &Trouble) {
+    error!(
+        "stopping with {} audit records not written, because {trouble}; they follow without their personal parts",
+        drafts.len()
+    );
+    for draft in drafts {
+        match serde_json::to_string(&draft.public) {
+            Ok(json) => error!("audit: {json}"),
+            Err(error) => error!("an audit record cannot be written: {error}"),
+        }
+    }
+}
+
+/// Hands files to the disk, and keeps how far the trail goes that is on it.
+async fn keep_safe(store: Store, mut taken: mpsc::UnboundedReceiver<Checkpoint>) {
+    while let Some(Checkpoint { file, head }) = taken.recv().await {
+        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        if let Err(error) = synced.map_err(std::io::Error::other).flatten() {
+            error!("the audit trail is not on the disk for certain: {error}");
+            continue;
+        }
+        if let Some(head) = head
+            && let Err(error) = End::Head.save(&store, &head).await
+        {
+            error!("the store does not take where the audit trail ends: {error}");
+        }
+    }
+}
