@@ -7,6 +7,7 @@ pub mod types;
 pub mod config;
 pub mod mcp;
 pub mod outbound;
+pub mod postgres;
 pub mod seal;
 pub mod store;
 pub mod ticket;

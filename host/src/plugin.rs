@@ -10,6 +10,7 @@ mod adapter;
 mod breaker;
 mod client;
 mod courtesy;
+mod databases;
 mod directory;
 mod egress;
 mod engine;

@@ -9,6 +9,7 @@ use url::{Origin, Url};
 
 use super::lines::Line;
 use super::model::{Capability, Description};
+use crate::postgres::Database;
 use crate::types::Secret;
 
 /// Longest name of a secret, in bytes.
@@ -16,7 +17,7 @@ const MAX_NAME: usize = 64;
 /// Largest quota, in KiB.
 const MAX_KV_KIB: u64 = 1024 * 1024;
 /// Words that may stand below `[grants]`.
-const KEYS: &str = "http, kv-kib, secrets and without";
+const KEYS: &str = "http, kv-kib, postgres, secrets and without";
 
 /// What one plugin was granted. Nothing, unless the operator says so.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,7 @@ pub(super) struct Grants {
     origins: Vec<Origin>,
     kv_kib: u64,
     secrets: BTreeMap<String, Granted>,
+    databases: BTreeMap<String, Database>,
     /// What it wants and does not get: it runs without.
     without: Vec<String>,
 }
@@ -71,6 +73,13 @@ impl Grants {
                         grants.secrets.insert(name, granted);
                     }
                 }
+                ("postgres", toml::Value::Table(databases)) => {
+                    for (name, place) in databases {
+                        let database = database(&name, place, &find)
+                            .map_err(|expected| (format!("postgres.{name}"), expected))?;
+                        grants.databases.insert(name, database);
+                    }
+                }
                 ("without", value) => {
                     let expected = "must be a list of what the plugin wants and does not get, such as [\"kv\"]";
                     grants.without = texts(&value).ok_or_else(|| wrong(expected))?;
@@ -97,6 +106,11 @@ impl Grants {
         self.secrets.get(name)
     }
 
+    /// The database of this name.
+    pub(super) fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.get(name)
+    }
+
     /// How much may be kept, in bytes.
     pub(super) fn kv_bytes(&self) -> u64 {
         self.kv_kib * 1024
@@ -115,6 +129,8 @@ impl Grants {
             Want::Kv(kib) => self.kv_kib >= kib.unwrap_or(1).max(1),
             Want::Secret(Some(name)) => self.secrets.contains_key(name),
             Want::Secret(None) => !self.secrets.is_empty(),
+            Want::Postgres(Some(name)) => self.databases.contains_key(name),
+            Want::Postgres(None) => !self.databases.is_empty(),
             Want::Other(..) => false,
         }
     }
@@ -128,6 +144,8 @@ impl Grants {
         if self.kv_kib > 0 {
             lines.push(format!("kv: keeps up to {} KiB", self.kv_kib));
         }
+        let databases = self.databases.keys();
+        lines.extend(databases.map(|name| format!("postgres {name}: statements to this database")));
         lines.extend(self.secrets.iter().map(|(name, secret)| {
             let origin = secret.origin.ascii_serialization();
             format!(
@@ -168,6 +186,28 @@ pub(super) enum Place<'a> {
     Variable(&'a str),
     /// In a file.
     File(&'a str),
+}
+
+/// A database, by the URL that is in a variable or a file.
+fn database(
+    name: &str,
+    place: toml::Value,
+    find: impl Fn(Place<'_>) -> Result<Secret, String>,
+) -> Result<Database, String> {
+    const EXPECTED: &str = "must be a table with `env` or `file`, where the URL of the database is";
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!("must have a name of up to {MAX_NAME} characters"));
+    }
+    let toml::Value::Table(table) = place else {
+        return Err(EXPECTED.to_owned());
+    };
+    let only = (table.iter().next()).filter(|_| table.len() == 1);
+    let url = match only.map(|(key, value)| (key.as_str(), value.as_str())) {
+        Some(("env", Some(variable))) => find(Place::Variable(variable))?,
+        Some(("file", Some(file))) => find(Place::File(file))?,
+        _ => return Err(EXPECTED.to_owned()),
+    };
+    Database::at(&url).map_err(|error| format!("names a URL that {error}"))
 }
 
 fn granted(
@@ -248,6 +288,8 @@ pub enum Want {
     Kv(Option<u64>),
     /// Requests with a secret.
     Secret(Option<String>),
+    /// Statements to a database.
+    Postgres(Option<String>),
     /// Something that this gateway does not know.
     Other(String, Option<String>),
 }
@@ -263,6 +305,7 @@ impl Want {
             })),
             "kv" => Self::Kv(target.and_then(|kib| kib.parse().ok())),
             "secret" => Self::Secret(target),
+            "postgres" => Self::Postgres(target),
             other => Self::Other(other.to_owned(), target),
         }
     }
@@ -301,6 +344,7 @@ impl fmt::Display for Want {
             Self::Http(origin) => ("http", origin.clone()),
             Self::Kv(kib) => ("kv", kib.map(|kib| kib.to_string())),
             Self::Secret(name) => ("secret", name.clone()),
+            Self::Postgres(name) => ("postgres", name.clone()),
             Self::Other(name, target) => (name.as_str(), target.clone()),
         };
         match target {

@@ -8,7 +8,7 @@ use super::instance::State;
 use super::lines::Line;
 use super::memory::Slot;
 use super::v0_2::adapter::cortex::gateway::{
-    client, client_log, http, kv, log, memory, metrics, progress, settings,
+    client, client_log, http, kv, log, memory, metrics, postgres, progress, settings,
 };
 
 /// A function that answers at once.
@@ -54,7 +54,8 @@ pub(super) fn offer_all(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 pub(super) fn offer_exporters(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let line = Line::V0_2;
     http(&mut linker.instance(&name("http", line))?)?;
-    kv(&mut linker.instance(&name("kv", line))?)
+    kv(&mut linker.instance(&name("kv", line))?)?;
+    postgres(&mut linker.instance(&name("postgres", line))?)
 }
 
 /// Offers what adapters may import besides.
@@ -67,6 +68,7 @@ pub(super) fn offer_adapters(linker: &mut Linker<State>) -> wasmtime::Result<()>
         memory(&mut linker.instance(&name("memory", line))?)?;
         if line >= Line::V0_2 {
             kv(&mut linker.instance(&name("kv", line))?)?;
+            postgres(&mut linker.instance(&name("postgres", line))?)?;
         }
     }
     Ok(())
@@ -130,6 +132,11 @@ fn memory(to: &mut Offered<'_>) -> wasmtime::Result<()> {
     function!(to."[method]slot.get" = memory::HostSlot::get: (slot));
     function!(to."[method]slot.set" = memory::HostSlot::set: (slot, value), nothing);
     waiting!(to."hold" = memory::Host::hold: (name));
+    Ok(())
+}
+
+fn postgres(to: &mut Offered<'_>) -> wasmtime::Result<()> {
+    waiting!(to."transaction" = postgres::Host::transaction: (database, statements));
     Ok(())
 }
 

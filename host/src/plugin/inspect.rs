@@ -135,6 +135,9 @@ fn meaning(name: &str) -> &'static str {
         }
         Some("memory") => "remember short texts between calls of one user and one backend",
         Some("kv") => "keep values in the gateway's store, as much as you grant",
+        Some("postgres") => {
+            "send statements to databases that you grant; it never sees where they are"
+        }
         Some("metrics") => "tell figures of its own on /metrics",
         Some("client") => "ask the user's client something in the middle of a call",
         Some("progress") => "tell how far a call is",

@@ -84,6 +84,15 @@ macro_rules! kind {
                 })
             }
 
+            /// As it is, for what it may export besides.
+            #[allow(dead_code, reason = "only exporters may")]
+            pub(super) fn plain(&self) -> &InstancePre<State> {
+                match self {
+                    Self::V0_1(pre) => pre.instance_pre(),
+                    Self::V0_2(pre) => pre.instance_pre(),
+                }
+            }
+
             pub(super) async fn instantiate(
                 &self,
                 store: &mut Store<State>,

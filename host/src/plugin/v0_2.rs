@@ -13,6 +13,7 @@ pub(super) mod adapter {
             "cortex:gateway/client.ask": async,
             "cortex:gateway/memory.hold": async,
             "cortex:gateway/kv": async,
+            "cortex:gateway/postgres": async,
         },
         exports: { default: async },
         with: {
@@ -51,6 +52,7 @@ pub(super) mod exporter {
             "cortex:gateway/settings": super::adapter::cortex::gateway::settings,
             "cortex:gateway/http": super::adapter::cortex::gateway::http,
             "cortex:gateway/kv": super::adapter::cortex::gateway::kv,
+            "cortex:gateway/postgres": super::adapter::cortex::gateway::postgres,
             "cortex:gateway/metrics": super::adapter::cortex::gateway::metrics,
         },
         additional_derives: [serde::Serialize],

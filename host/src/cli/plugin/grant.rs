@@ -27,6 +27,10 @@ pub(in crate::cli) struct Grant {
     /// bearer token. It is sent to that origin only.
     #[arg(long, value_name = "NAME=ORIGIN,…")]
     secret: Vec<String>,
+    /// Statements to a database, whose URL is in a variable or a file: `NAME,env=VARIABLE` or
+    /// `NAME,file=PATH`.
+    #[arg(long, value_name = "NAME,…")]
+    postgres: Vec<String>,
     /// Run without this, written as the component wants it: `secret api-key`.
     #[arg(long, value_name = "WANT")]
     without: Vec<String>,
@@ -86,7 +90,7 @@ impl Grant {
             match &wanted.want {
                 Want::Http(Some(origin)) => origins.push(origin.clone()),
                 Want::Kv(wants) => kib = kib.or(Some(wants.map_or(Ok(64), u32::try_from)?)),
-                Want::Http(None) | Want::Secret(_) | Want::Other(..) => {}
+                Want::Http(None) | Want::Secret(_) | Want::Postgres(_) | Want::Other(..) => {}
             }
         }
         let grants = file
@@ -115,6 +119,27 @@ impl Grant {
                 .context("`grants.secrets` is no table")?;
             secrets.insert(name, value(entry));
         }
+        for database in &self.postgres {
+            let wrong = || {
+                let text = plain(database);
+                format!("`--postgres {text}`: expected NAME,env=VARIABLE or NAME,file=PATH")
+            };
+            let (name, place) = database.split_once(',').with_context(wrong)?;
+            let (key, place) = place.split_once('=').with_context(wrong)?;
+            if !matches!(key, "env" | "file") || name.is_empty() || place.is_empty() {
+                bail!(wrong());
+            }
+            told.push(format!("statements to the database {}", plain(name)));
+            let databases = grants
+                .entry("postgres")
+                .or_insert_with(|| Item::Table(Table::new()));
+            let databases = databases
+                .as_table_mut()
+                .context("`grants.postgres` is no table")?;
+            let mut entry = InlineTable::new();
+            entry.insert(key, place.into());
+            databases.insert(name, value(entry));
+        }
         without.sort();
         without.dedup();
         for want in without {
@@ -125,8 +150,7 @@ impl Grant {
     }
 }
 
-const HINT: &str =
-    "`--secret NAME=ORIGIN,env=VARIABLE`, `--http ORIGIN`, or `--without` and the want";
+const HINT: &str = "`--secret NAME=ORIGIN,env=VARIABLE`, `--http ORIGIN`, `--postgres NAME,env=VARIABLE`, or `--without` and the want";
 
 fn add(grants: &mut Table, key: &str, text: &str) -> anyhow::Result<()> {
     let list = grants.entry(key).or_insert_with(|| value(Array::new()));
