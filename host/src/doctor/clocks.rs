@@ -20,10 +20,12 @@ fn judge(clocks: impl IntoIterator<Item = (String, i64)>) -> Section {
         let off = ahead.unsigned_abs();
         let direction = if ahead > 0 { "ahead of" } else { "behind" };
         let what = format!("the clock of `{peer}` is {off} s {direction} ours");
-        match off {
-            0..=A_LITTLE => section.ok(format!("the clock of `{peer}` is ours, or almost")),
-            ..=TOO_MUCH => section.warn(what, HINT),
-            _ => section.broken(format!("{what}: tokens are refused that are good"), HINT),
+        if off <= A_LITTLE {
+            section.ok(format!("the clock of `{peer}` is ours, or almost"));
+        } else if off <= TOO_MUCH {
+            section.warn(what, HINT);
+        } else {
+            section.broken(format!("{what}: tokens are refused that are good"), HINT);
         }
     }
     section

@@ -16,12 +16,10 @@ use crate::types::{Scope, ScopeSet, Secret};
 #[derive(Debug, Error)]
 pub(crate) enum TokenError {
     /// The server says no (RFC 6749 §5.2).
-    #[error("the authorization server says `{code}`{description}")]
+    #[error("the authorization server says `{code}`")]
     Refused {
-        /// The error code.
+        /// The error code. What it says besides may say back what it was sent, or name a user.
         code: String,
-        /// What it says besides.
-        description: String,
     },
     /// It says yes, but not how.
     #[error("the authorization server's answer cannot be used: {0}")]
@@ -207,9 +205,6 @@ pub(crate) fn refused(reply: &Reply) -> TokenError {
     let text = |name: &str| reply.json.get(name).and_then(Value::as_str).map(shown);
     TokenError::Refused {
         code: text("error").unwrap_or_else(|| reply.status.to_string()),
-        description: text("error_description")
-            .map(|text| format!(" ({text})"))
-            .unwrap_or_default(),
     }
 }
 
@@ -286,7 +281,7 @@ mod tests {
         )
         .expect_err("bad");
         assert!(error.is_final() && error.code() == Some("invalid_grant"));
-        assert!(!error.to_string().contains('\n'));
+        assert!(!error.to_string().contains("<x>"));
         assert!(
             !answer(400, json!({ "error": "temporarily_unavailable" }))
                 .expect_err("bad")
