@@ -282,8 +282,7 @@ impl Keys {
                 key: None,
                 erased_at: now.clone(),
             };
-            KEYS.put(&mut batch, &key_place(&owner.id), &gone)
-                .map_err(StoreError::from)?;
+            KEYS.put(&mut batch, &key_place(&owner.id), &gone)?;
             erased.push(Erased {
                 issuer: owner.issuer,
                 key: owner.id,
@@ -308,13 +307,12 @@ fn make(batch: &mut Batch, place: &[u8], issuer: &str) -> Result<Arc<SubjectKey>
         id: id.clone(),
         issuer: issuer.to_owned(),
     };
-    OWNERS.put(batch, place, &owner).map_err(StoreError::from)?;
+    OWNERS.put(batch, place, &owner)?;
     let record = KeyRecord {
         key: Some(Zeroizing::new(key.to_text().reveal().to_owned())),
         erased_at: None,
     };
-    KEYS.put(batch, &key_place(&id), &record)
-        .map_err(StoreError::from)?;
+    KEYS.put(batch, &key_place(&id), &record)?;
     let key = SubjectKey::new(&id, &key).ok_or(KeyError::Damaged)?;
     Ok(Arc::new(key))
 }

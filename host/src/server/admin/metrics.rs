@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
+use crate::audit::{ExporterFigures, Figures};
 use crate::catalog::{Health, Kind};
 use crate::pipeline::Gateway;
 use crate::plugin::{Figure, Kind as PluginKind, Reading};
@@ -149,6 +151,7 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
             .map(|(live, _)| (of(&live.name), flag(live.rests())))
             .collect(),
     );
+    audit(&gw.audit.figures(), &mut family);
     let changed = integrity["changed"].as_array().map_or(0, Vec::len);
     family(
         "cortex_tool_definitions_changed",
@@ -162,6 +165,88 @@ pub(super) fn text(gw: &Gateway, integrity: &Value) -> String {
         vec![(String::new(), flag(broken))],
     );
     text
+}
+
+/// Writes one family: name, help, and labels with values.
+type Family<'a> = dyn FnMut(&str, &str, Vec<(String, f64)>) + 'a;
+
+/// The audit trail and its exporters.
+fn audit(figures: &Figures, family: &mut Family<'_>) {
+    let one = |value: u64| vec![(String::new(), value as f64)];
+    for (name, help, value) in [
+        (
+            "cortex_audit_records_total",
+            "Audit records that were kept since the start.",
+            figures.written,
+        ),
+        (
+            "cortex_audit_dropped_total",
+            "Audit records that were given up for want of room before every exporter had taken them.",
+            figures.dropped,
+        ),
+        (
+            "cortex_audit_refused_total",
+            "Requests that were refused because their record could not be kept.",
+            figures.refused,
+        ),
+        (
+            "cortex_audit_newest_sequence",
+            "The number of the newest audit record.",
+            figures.newest,
+        ),
+        (
+            "cortex_audit_oldest_sequence",
+            "The number of the oldest audit record that is kept.",
+            figures.oldest,
+        ),
+        (
+            "cortex_audit_bytes",
+            "How long all files of the audit trail are together.",
+            figures.bytes,
+        ),
+        (
+            "cortex_audit_bound_bytes",
+            "How long they may get.",
+            figures.bound,
+        ),
+        (
+            "cortex_audit_queue",
+            "Places for audit records that are taken: by requests in flight, and by records not written yet.",
+            figures.queued as u64,
+        ),
+        (
+            "cortex_audit_refusing",
+            "Whether requests are refused because audit records cannot be kept.",
+            u64::from(figures.trouble.is_some()),
+        ),
+    ] {
+        family(name, help, one(value));
+    }
+    let each = |value: &dyn Fn(&ExporterFigures) -> f64| {
+        let exporters = figures.exporters.iter().filter(|of| of.present);
+        exporters
+            .map(|of| (format!("{{exporter=\"{}\"}}", of.name), value(of)))
+            .collect::<Vec<_>>()
+    };
+    family(
+        "cortex_audit_behind",
+        "Audit records that the exporter has not taken yet.",
+        each(&|of| of.behind as f64),
+    );
+    family(
+        "cortex_audit_missed_total",
+        "Audit records that were gone before the exporter could take them.",
+        each(&|of| of.missed as f64),
+    );
+    let now = OffsetDateTime::now_utc();
+    family(
+        "cortex_audit_failing_seconds",
+        "For how long the exporter has taken nothing.",
+        each(&|of| {
+            of.failing_since
+                .map_or(0.0, |since| (now - since).as_seconds_f64())
+        }),
+    );
 }
 
 /// What plugins use: name, help, and where it is read.
