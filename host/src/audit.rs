@@ -39,6 +39,12 @@ impl Place {
 pub struct Queue(mpsc::Sender<String>);
 
 impl Queue {
+    /// Places that are taken, and all places: of requests that are being served, too.
+    pub fn taken(&self) -> (usize, usize) {
+        let most = self.0.max_capacity();
+        (most.saturating_sub(self.0.capacity()), most)
+    }
+
     /// Reserves a place.
     ///
     /// # Errors

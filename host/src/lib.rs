@@ -6,7 +6,10 @@ pub mod types;
 
 pub mod config;
 pub mod mcp;
+pub mod measure;
 pub mod outbound;
+pub mod trace;
+
 pub mod seal;
 pub mod store;
 pub mod ticket;

@@ -61,8 +61,8 @@ impl Exporter {
             None,
             None,
         );
-        let meter = guest.meter();
-        let running = meter.time(guest.exports.call_export_batch(&mut guest.store, records));
+        let timing = guest.timing(FUNCTION, &self.version);
+        let running = timing.run(guest.exports.call_export_batch(&mut guest.store, records));
         let result = tokio::time::timeout(WALL, running).await;
         match guest.end(FUNCTION, WALL, result)? {
             Ok(taken) if taken as usize <= records.len() => Ok(taken as usize),
