@@ -7,6 +7,7 @@
 mod export;
 mod propagation;
 mod request;
+mod step;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,6 +22,8 @@ pub use export::{NoTracing, Tracing};
 pub use opentelemetry::KeyValue as Attribute;
 pub use propagation::Parent;
 pub use request::{Outcome, Trace};
+use step::Begun;
+pub use step::Step;
 
 tokio::task_local! {
     static CURRENT: Current;
@@ -36,17 +39,17 @@ struct Current {
 }
 
 /// Runs the work of a request.
-pub async fn within<F: Future>(
+pub fn within<F: Future>(
     request: RequestId,
     trace: Option<Arc<Trace>>,
     work: F,
-) -> F::Output {
+) -> impl Future<Output = F::Output> {
     let current = Current {
         request,
         trace,
         part: None,
     };
-    CURRENT.scope(current, work).await
+    CURRENT.scope(current, work)
 }
 
 /// The request that is running, and the id of its trace, if it is told to a collector.
@@ -81,19 +84,16 @@ fn place() -> Option<Place> {
 }
 
 /// Runs a part of a request that waits for something.
-pub async fn step<F: Future>(name: &'static str, work: F) -> F::Output {
-    match place() {
-        None => work.await,
-        Some(Place::Early(trace)) => {
-            let began = SystemTime::now();
-            let output = work.await;
-            trace.early(name, began);
-            output
-        }
-        Some(Place::In(trace, at)) => {
-            let part = trace.begin(SpanBuilder::from_name(name), &at);
-            inside(part, work).await
-        }
+pub fn step<F: Future>(name: &'static str, work: F) -> Step<F> {
+    let begun = match place() {
+        None => Begun::Nowhere,
+        Some(Place::Early(trace)) => Begun::Early(trace, name, SystemTime::now()),
+        Some(Place::In(trace, at)) => Begun::inside(trace.begin(SpanBuilder::from_name(name), &at)),
+    };
+    Step {
+        work,
+        begun,
+        failed: |_| false,
     }
 }
 
@@ -117,22 +117,23 @@ pub fn now<T>(name: &'static str, work: impl FnOnce() -> T) -> T {
 }
 
 /// Runs a part that has more to say of itself. A part that ends with an error is marked as failed.
-pub async fn part<F, T, E>(told: impl FnOnce() -> (String, Vec<Attribute>), work: F) -> Result<T, E>
+pub fn part<F, T, E>(told: impl FnOnce() -> (String, Vec<Attribute>), work: F) -> Step<F>
 where
     F: Future<Output = Result<T, E>>,
 {
-    let Some(Place::In(trace, at)) = place() else {
-        return work.await;
+    let begun = match place() {
+        Some(Place::In(trace, at)) => {
+            let (name, attributes) = told();
+            let builder = SpanBuilder::from_name(name).with_attributes(attributes);
+            Begun::inside(trace.begin(builder, &at))
+        }
+        _ => Begun::Nowhere,
     };
-    let (name, attributes) = told();
-    let builder = SpanBuilder::from_name(name).with_attributes(attributes);
-    let part = trace.begin(builder, &at);
-    let result = inside(part.clone(), work).await;
-    if result.is_err() {
-        part.span().set_status(Status::error(""));
+    Step {
+        work,
+        begun,
+        failed: Result::is_err,
     }
-    part.span().end();
-    result
 }
 
 /// Says something of the part that is running.
@@ -140,16 +141,6 @@ pub fn note(told: impl FnOnce() -> Attribute) {
     if let Some(Place::In(_, at)) = place() {
         at.span().set_attribute(told());
     }
-}
-
-async fn inside<F: Future>(part: Context, work: F) -> F::Output {
-    let Ok(mut current) = CURRENT.try_with(Current::clone) else {
-        return work.await;
-    };
-    current.part = Some(part.clone());
-    let output = CURRENT.scope(current, work).await;
-    part.span().end();
-    output
 }
 
 /// An exchange with somebody else. Ends when dropped.

@@ -3,11 +3,15 @@
 //! Every label is a word of a list below or the id of a configured backend. What a caller makes up counts
 //! as `other`.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
+
+use pin_project_lite::pin_project;
 
 use crate::mcp::version::ProtocolVersion;
 use crate::measure::{Counter, Family, Histogram};
-use crate::trace;
+use crate::trace::{self, Step};
 use crate::types::BackendId;
 
 /// Methods that are told apart; the last two stand for all others and for none.
@@ -227,13 +231,12 @@ impl Measures {
     }
 
     /// Runs a stage.
-    pub(super) async fn stage<F: Future>(&self, stage: Stage, work: F) -> F::Output {
-        let began = Instant::now();
-        let output = trace::step(stage.as_str(), work).await;
-        if let Some(histogram) = self.stages.get(stage as usize) {
-            histogram.observe(began.elapsed());
+    pub(super) fn stage<F: Future>(&self, stage: Stage, work: F) -> Timed<'_, F> {
+        Timed {
+            work: trace::step(stage.as_str(), work),
+            began: Instant::now(),
+            histogram: self.stages.get(stage as usize),
         }
-        output
     }
 
     /// A request is over.
@@ -303,6 +306,29 @@ impl Measures {
             },
             outcome: word(OUTCOMES, key.outcome),
         }
+    }
+}
+
+pin_project! {
+    /// A stage while it runs.
+    pub(super) struct Timed<'a, F: Future> {
+        #[pin]
+        work: Step<F>,
+        began: Instant,
+        histogram: Option<&'a Histogram>,
+    }
+}
+
+impl<F: Future> Future for Timed<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let output = ready!(this.work.poll(cx));
+        if let Some(histogram) = this.histogram {
+            histogram.observe(this.began.elapsed());
+        }
+        Poll::Ready(output)
     }
 }
 
