@@ -56,6 +56,14 @@ pub async fn serve(
     listener: Listener,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let metrics = match config.admin_listen {
+        Some(address) => Some(
+            Listener::bind(address)
+                .await
+                .context("CORTEX_ADMIN_LISTEN")?,
+        ),
+        None => None,
+    };
     for note in &config.notes {
         warn!("{note}");
     }
@@ -162,10 +170,6 @@ pub async fn serve(
             "the dev bypass is on: whoever knows CORTEX_DEV_BYPASS_TOKEN on this machine is `dev:local`"
         );
     }
-    let metrics = match gateway.config.admin_listen {
-        Some(address) => Some(Listener::bind(address).await?),
-        None => None,
-    };
     if let Some(metrics) = &metrics {
         info!("metrics on http://{}/metrics", metrics.address()?);
     }

@@ -98,10 +98,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
                 "host/src/vault/tests.rs",
             ],
         ),
-        (
-            "opentelemetry",
-            &["host/src/trace.rs", "host/src/trace/"],
-        ),
+        ("opentelemetry", &["host/src/trace.rs", "host/src/trace/"]),
         ("sled::", &["host/src/store/local.rs"]),
         ("aws_lc_rs::aead", &["host/src/seal.rs"]),
     ] {
