@@ -39,6 +39,7 @@ use crate::vault::{Vault, VaultError};
 pub use crate::vault::Owner;
 pub use flow::{Cookie, cookie};
 pub use link::{Begun, LinkError};
+pub use provider::Renewals;
 pub use sign_in::{Person, SignInError};
 pub use token::{Found, NoAccount, Unfit};
 
@@ -129,6 +130,12 @@ impl Accounts {
     /// The MCP servers at which accounts can be linked, sorted.
     pub fn servers(&self) -> impl Iterator<Item = &BackendId> {
         self.providers.keys()
+    }
+
+    /// What is counted of renewed tokens, by server.
+    pub fn renewals(&self) -> impl Iterator<Item = (&BackendId, &Renewals)> {
+        let all = self.providers.iter();
+        all.map(|(id, provider)| (id, &provider.renewals))
     }
 
     /// Whether accounts can be linked at this server.

@@ -18,8 +18,8 @@ use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, Origins, Parked, Route, Shares,
-    Views, Waiting, Watches,
+    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, MAX_REQUESTS, Measures, Origins,
+    Parked, Route, Shares, Views, Waiting, Watches,
 };
 use crate::plugin::{Backend, Directory, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -27,9 +27,10 @@ use crate::server::{self, Listener};
 use crate::store::{Store, StoreError};
 use crate::streams::Hub;
 use crate::ticket::Notifier;
+use crate::trace::Tracing;
 
-/// Requests that are served at one time; more are told to come back.
-const MAX_REQUESTS: usize = 2_048;
+/// Longest the last traces may take when the gateway stops.
+const LAST_TRACES: Duration = Duration::from_secs(3);
 /// Longest the last audit records may take when the gateway stops.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
@@ -55,6 +56,14 @@ pub async fn serve(
     listener: Listener,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let metrics = match config.admin_listen {
+        Some(address) => Some(
+            Listener::bind(address)
+                .await
+                .context("CORTEX_ADMIN_LISTEN")?,
+        ),
+        None => None,
+    };
     for note in &config.notes {
         warn!("{note}");
     }
@@ -79,6 +88,10 @@ pub async fn serve(
     let technical = Technical::new(&config.technical, client.clone());
     let webhook = config.tickets.webhook.clone();
     let notifier = webhook.map(|url| Notifier::new(url, client.clone()));
+    let tracing = config.traces.as_ref();
+    let tracing = tracing
+        .map(|traces| Tracing::start(traces, client.clone()))
+        .transpose()?;
     let runtime = Runtime::new(
         &config.plugins,
         Some(&config.data_dir.join("compiled")),
@@ -128,6 +141,8 @@ pub async fn serve(
         lists: Lists::default(),
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
+        measures: Arc::new(Measures::new(routes.keys())),
+        tracing: tracing.clone(),
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         store: store.clone(),
@@ -163,6 +178,12 @@ pub async fn serve(
             "the dev bypass is on: whoever knows CORTEX_DEV_BYPASS_TOKEN on this machine is `dev:local`"
         );
     }
+    if let Some(metrics) = &metrics {
+        info!("metrics on http://{}/metrics", metrics.address()?);
+    }
+    refreshing.extend(
+        metrics.map(|metrics| tokio::spawn(server::serve_operators(Arc::clone(&gateway), metrics))),
+    );
     server::serve(Arc::clone(&gateway), listener, stop).await;
 
     for task in &refreshing {
@@ -175,6 +196,9 @@ pub async fn serve(
     // The queue ends with the last owner of the gateway, and the delivery with the queue.
     drop(gateway);
     delivery.finish(LAST_RECORDS).await;
+    if let Some(tracing) = tracing {
+        tracing.stop(LAST_TRACES).await;
+    }
     info!("stopped");
     Ok(())
 }

@@ -127,6 +127,12 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Places that are taken, and all places: of requests that are being served, too.
+    pub fn taken(&self) -> (usize, usize) {
+        let most = self.sender.max_capacity();
+        (most.saturating_sub(self.sender.capacity()), most)
+    }
+
     /// Reserves a place.
     ///
     /// # Errors

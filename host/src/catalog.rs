@@ -29,6 +29,7 @@ use crate::types::{BackendId, PluginName};
 pub use forms::Forms;
 pub use identity::Identity;
 use naming::Naming;
+pub use refresh::Refreshes;
 pub(crate) use refresh::in_words;
 use search::Words;
 pub use search::best as find;
@@ -290,10 +291,16 @@ pub struct Catalog {
     backends: usize,
     /// Told when a backend had better be asked at once.
     hurry: BTreeMap<BackendId, Notify>,
+    refreshes: BTreeMap<BackendId, Refreshes>,
     integrity: Arc<Integrity>,
 }
 
 impl Catalog {
+    /// What is counted of refreshes.
+    pub fn refreshes(&self) -> impl Iterator<Item = (&BackendId, &Refreshes)> {
+        self.refreshes.iter()
+    }
+
     /// An empty catalog of these backends.
     pub fn new<'a>(
         backends: impl IntoIterator<Item = &'a BackendId>,
@@ -307,6 +314,9 @@ impl Catalog {
         Self {
             current: ArcSwap::from_pointee(snapshot),
             backends: parts.len(),
+            refreshes: (parts.keys())
+                .map(|id| (id.clone(), Refreshes::default()))
+                .collect(),
             hurry: parts.keys().map(|id| (id.clone(), Notify::new())).collect(),
             parts: Mutex::new(parts),
             integrity,

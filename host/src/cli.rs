@@ -137,7 +137,7 @@ pub fn run() -> anyhow::Result<()> {
 
 fn serve() -> anyhow::Result<()> {
     let config = config::Config::from_env()?;
-    telemetry::init();
+    telemetry::init(config::log_format()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -146,7 +146,7 @@ fn serve() -> anyhow::Result<()> {
 
 fn speak_stdio(options: stdio::Options) -> anyhow::Result<()> {
     let config = config::StdioConfig::from_env()?;
-    telemetry::init();
+    telemetry::init(config::log_format()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

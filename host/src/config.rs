@@ -17,6 +17,7 @@ mod stdio;
 mod streams;
 mod technical;
 mod tickets;
+mod traces;
 mod urls;
 mod vars;
 
@@ -42,6 +43,7 @@ pub use stdio::StdioConfig;
 pub use streams::StreamConfig;
 pub use technical::{MachineConfig, TechnicalConfig};
 pub use tickets::{TicketConfig, WebhookUrl};
+pub use traces::{Sampling, TraceConfig};
 pub use urls::{is_loopback, is_trustworthy};
 use vars::Vars;
 pub use vars::{Problem, Problems};
@@ -68,6 +70,32 @@ pub struct DevBypass {
 
 /// Smallest context budget, in tokens: what the gateway's own tools need in their shortest form.
 pub const MIN_CONTEXT_BUDGET: u32 = 500;
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For people on a terminal, for programs elsewhere.
+    Auto,
+}
+
+/// How the log of any command is to be written (`CORTEX_LOG_FORMAT`).
+///
+/// # Errors
+/// When it is none of the words.
+pub fn log_format() -> Result<LogFormat, Problems> {
+    let mut vars = Vars::new(&variable, Vec::new());
+    let words = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+    ];
+    let format = vars.choice("CORTEX_LOG_FORMAT", &words, LogFormat::Auto);
+    vars.finish().map(|_| format)
+}
 
 /// Everything the gateway was told.
 #[derive(Clone, Debug)]
@@ -96,6 +124,10 @@ pub struct Config {
     pub context_budget: Option<u32>,
     /// How tool definitions are watched.
     pub integrity: IntegrityConfig,
+    /// Address of a listener for operators: metrics, for who reaches it.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceConfig>,
     /// Lets operators in over HTTP, when set.
     pub admin_secret: Option<Secret>,
     /// Largest accepted request body, in bytes.
@@ -209,6 +241,7 @@ impl Config {
         );
         let identity = identity::read(&mut vars, &canonical_uri);
         let tickets = tickets::read(&mut vars, &backends);
+        let traces = traces::read(&mut vars, &identity.name);
         let config = Self {
             listen,
             mode,
@@ -227,6 +260,8 @@ impl Config {
             context_budget: vars
                 .optional_number("CORTEX_CONTEXT_BUDGET", MIN_CONTEXT_BUDGET..=u32::MAX),
             integrity: integrity::read(&mut vars),
+            admin_listen: admin_listen(&mut vars),
+            traces,
             admin_secret: admin_secret(&mut vars),
             max_body_bytes: vars.number(
                 "CORTEX_MAX_BODY_BYTES",
@@ -276,9 +311,24 @@ fn admin_secret(vars: &mut Vars<'_>) -> Option<Secret> {
     Some(secret)
 }
 
+/// A port alone is one of this machine.
+fn admin_listen(vars: &mut Vars<'_>) -> Option<SocketAddr> {
+    let text = vars.text("CORTEX_ADMIN_LISTEN")?;
+    let port = text.parse().map(|port| SocketAddr::new(DEFAULT.ip(), port));
+    let address = text.parse().or(port);
+    if address.is_err() {
+        let expected =
+            "expected a port, or an address and a port, such as `9464` or `10.0.0.5:9464`";
+        vars.wrong("CORTEX_ADMIN_LISTEN", Some(&text), expected);
+    }
+    address.ok()
+}
+
+/// Where the gateway listens unless it is told otherwise.
+const DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3213);
+
 fn listen(vars: &mut Vars<'_>) -> SocketAddr {
-    const DEFAULT: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3213);
     if let Some(text) = vars.text("CORTEX_LISTEN") {
         return text.parse().unwrap_or_else(|_| {
             vars.wrong(

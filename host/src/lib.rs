@@ -6,8 +6,11 @@ pub mod types;
 
 pub mod config;
 pub mod mcp;
+pub mod measure;
 pub mod outbound;
 pub mod postgres;
+pub mod trace;
+
 pub mod seal;
 pub mod store;
 pub mod ticket;

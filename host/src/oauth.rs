@@ -53,6 +53,25 @@ pub enum TokenError {
     Unchecked,
 }
 
+/// What is counted of access tokens and the keys that verify them.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Tokens that had been verified before.
+    pub found: u64,
+    /// Tokens that had to be.
+    pub verified: u64,
+    /// Verified tokens that are remembered, roughly.
+    pub kept: u64,
+    /// Age of the issuer's keys, if there are any.
+    pub keys_age: Option<Duration>,
+    /// How often they were fetched.
+    pub fetched: u64,
+    /// How often they could not be.
+    pub failed: u64,
+    /// What introspection said, and how often.
+    pub introspected: Vec<(&'static str, u64)>,
+}
+
 /// Verifies access tokens of one issuer.
 pub struct ResourceServer {
     expected: Expected,
@@ -82,6 +101,22 @@ impl ResourceServer {
                 times,
             )),
             tokens: Tokens::new(),
+        }
+    }
+
+    /// What is counted of tokens and keys.
+    pub fn figures(&self) -> Figures {
+        let (asked, verified) = self.tokens.used();
+        let (fetched, failed) = self.keys.fetches();
+        let introspection = self.introspection.iter();
+        Figures {
+            found: asked.saturating_sub(verified),
+            verified,
+            kept: self.tokens.len(),
+            keys_age: self.keys.age(),
+            fetched,
+            failed,
+            introspected: introspection.flat_map(Introspection::said).collect(),
         }
     }
 

@@ -27,6 +27,7 @@ mod legacy;
 mod link;
 mod listen;
 mod lists;
+mod measures;
 mod notices;
 mod origin;
 mod param_headers;
@@ -65,6 +66,7 @@ use crate::seal::Sealer;
 use crate::store::Store;
 use crate::streams::Hub;
 use crate::ticket::Notifier;
+use crate::trace::{self, Tracing};
 use crate::types::{BackendId, Issuer, PluginName, RequestId, Secret};
 use parse::{Notice, Parsed, Read, Said};
 use session::InSession;
@@ -78,6 +80,7 @@ pub use in_flight::InFlight;
 pub use legacy::{end_session, open_stream};
 pub use listen::{Heard, Listening, Opened};
 pub use lists::Lists;
+pub use measures::{Measures, Stage};
 pub use origin::Origins;
 pub use parked::Parked;
 pub use rate::Limits;
@@ -89,6 +92,9 @@ pub use share::{Place, Shares};
 pub use view::{Views, announce};
 pub use visitor::visitor;
 pub use watch::{Watches, keep_told};
+
+/// Requests that are served at one time; more are told to come back.
+pub const MAX_REQUESTS: usize = 2_048;
 
 /// A request as it arrived, nothing checked.
 pub struct Arrival {
@@ -164,6 +170,10 @@ pub struct Gateway {
     pub levels: Levels,
     /// Which resources somebody wants to hear of.
     pub watches: Watches,
+    /// What is counted of requests.
+    pub measures: Arc<Measures>,
+    /// Tells a collector what becomes of requests, if there is one.
+    pub tracing: Option<Tracing>,
     /// Bounds the requests of known callers that are served at one time.
     pub room: Semaphore,
     /// Bounds the requests of one caller at one time.
@@ -277,7 +287,8 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
     let mut record = Box::new(record);
     let (reporter, mut reports) = notices::channel(&arrival.head.headers);
     let gateway = Arc::clone(&gw);
-    let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> = Box::pin(async move {
+    let (id, trace) = (arrival.id, record.trace());
+    let work = async move {
         let gw = gateway;
         let mut place = None;
         let outcome = run(&gw, arrival, &mut record, &mut place, reporter).await;
@@ -286,7 +297,9 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
             record: Some(record),
             place,
         }
-    });
+    };
+    let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> =
+        Box::pin(trace::within(id, trace, work));
     let finished = tokio::select! {
         Some(report) = reports.recv() => {
             return Served::Stream(Running { reports, next: Some(report), work, finished: None });
@@ -323,14 +336,18 @@ async fn run(
     place: &mut Option<Place>,
     reporter: notices::Reporter,
 ) -> Result<Answer, Refusal> {
-    let request = host::check(&gw.hosts, arrival)?; //                  MCP Streamable HTTP, "Security & Endpoint"
-    let request = origin::check(&gw.origins, request)?; //              the same
-    let request = version::check(&gw.config, request, record).await?; // MCP Streamable HTTP, "Protocol Version Header"
+    let request = trace::now("origin", || {
+        let request = host::check(&gw.hosts, arrival)?; //              MCP Streamable HTTP, "Security & Endpoint"
+        origin::check(&gw.origins, request) //                          the same
+    })?;
+    let version = version::check(&gw.config, request, record); //       MCP Streamable HTTP, "Protocol Version Header"
+    let request = trace::step("version", version).await?;
     let request = admit(gw, request, record).await?; //                 who, how often, with what
     let (request, taken) = share::check(&gw.shares, request)?; //       ours: nobody takes all places
     let place = place.insert(taken);
     let _room = gw.room.try_acquire().map_err(|_| Refusal::Overloaded)?;
-    let message = parse::read(&gw.config, request, record).await?; //    JSON-RPC 2.0; MCP "Server Validation"
+    let message = parse::read(&gw.config, request, record); //          JSON-RPC 2.0; MCP "Server Validation"
+    let message = gw.measures.stage(Stage::Parse, message).await?;
     if !matches!(message, Read::Notice(_)) {
         place.serve()?;
     }
@@ -348,13 +365,16 @@ async fn admit(
     record: &mut Record,
 ) -> Result<pool::InPool, Refusal> {
     let address = client_address::of(&gw.config.trusted_proxies, &request.arrival);
-    let request = auth::authenticate(gw, request).await; //             RFC 6750 §2.1, RFC 9068 §4
+    let request = auth::authenticate(gw, request); //                   RFC 6750 §2.1, RFC 9068 §4
+    let request = gw.measures.stage(Stage::Token, request).await;
     if let Ok(request) = &request {
         record.caller(request.caller());
     }
-    let request = rate::check(gw, address, request)?; //                RFC 6585 §4
-    let request = base_scopes::check(&gw.config, request)?; //          RFC 6750 §3.1
-    pool::check(&gw.config, request) //                                 ours: one gateway, one pool
+    trace::now("rate", || {
+        let request = rate::check(gw, address, request)?; //            RFC 6585 §4
+        let request = base_scopes::check(&gw.config, request)?; //      RFC 6750 §3.1
+        pool::check(&gw.config, request) //                             ours: one gateway, one pool
+    })
 }
 
 /// The rest of the way of a request. Called off, it is dropped, and what waits for a backend lets
@@ -366,7 +386,8 @@ async fn serve(
     reporter: notices::Reporter,
 ) -> Result<Answer, Refusal> {
     record.request(&request);
-    let request = session::resolve(gw, request, record)?; //            legacy: MCP "Session Management"; modern: none
+    let session = || session::resolve(gw, request, record); //          legacy: MCP "Session Management"; modern: none
+    let request = trace::now("session", session)?;
     let place = gw.in_flight.enter(&request); //                        legacy: MCP "Cancellation"
     tokio::select! {
         biased;
@@ -382,7 +403,7 @@ async fn carry_out(
     reporter: notices::Reporter,
 ) -> Result<Answer, Refusal> {
     let session = request.id();
-    match dispatch::route(gw, request).await? {
+    match trace::step("dispatch", dispatch::route(gw, request)).await? {
         dispatch::Route::Local(answer) => Ok(answer),
         dispatch::Route::Initialize(request) => {
             let version = answer::negotiated(&request.params)?;
@@ -401,19 +422,27 @@ async fn carry_out(
         }
         dispatch::Route::Use(intent) => {
             record.target(&intent);
-            let permit = policy::permit(&gw.plugins.now(), intent).await?;
+            let permit = permit(gw, intent).await?;
             record.permitted();
-            adapter::run(gw, permit, session, reporter).await
+            let run = adapter::run(gw, permit, session, reporter);
+            gw.measures.stage(Stage::Adapter, run).await
         }
         dispatch::Route::Watch(intent) => {
             record.target(&intent);
-            let permit = policy::permit(&gw.plugins.now(), intent).await?;
+            let permit = permit(gw, intent).await?;
             record.permitted();
             let session = session.ok_or(Refusal::SessionRequired)?;
             watch::subscribe(gw, &permit, watch::Listener::Session(session)).await?;
             answer::empty()
         }
     }
+}
+
+/// Has the policies decide.
+async fn permit(gw: &Gateway, intent: intent::Intent) -> Result<policy::Permit, Refusal> {
+    let plugins = gw.plugins.now();
+    let permit = policy::permit(&plugins, intent);
+    gw.measures.stage(Stage::Policy, permit).await
 }
 
 /// The rest of the way of a message that gets no answer.

@@ -13,4 +13,4 @@ mod routes;
 mod socket;
 
 pub use descriptors::raise as raise_descriptors;
-pub use listener::{Listener, serve};
+pub use listener::{Listener, serve, serve_operators};

@@ -133,6 +133,11 @@ impl Hub {
         }
     }
 
+    /// How many streams are open, and how many may be.
+    pub fn open_streams(&self) -> (usize, usize) {
+        (self.lock().open, self.bounds.max)
+    }
+
     /// The channel of a session, if it has one.
     pub fn of_session(&self, session: SessionId) -> Option<Arc<Channel>> {
         let inner = self.lock();

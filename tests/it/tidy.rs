@@ -99,9 +99,11 @@ fn what_only_one_module_may_name_is_named_only_there() {
                 "host/src/stdio/oauth/store.rs",
                 "host/src/store/local.rs",
                 "host/src/operator/socket.rs",
+                "host/src/server/admin/metrics/process.rs",
                 "host/src/vault/tests.rs",
             ],
         ),
+        ("opentelemetry", &["host/src/trace.rs", "host/src/trace/"]),
         ("sled::", &["host/src/store/local.rs"]),
         ("aws_lc_rs::aead", &["host/src/seal.rs"]),
     ] {

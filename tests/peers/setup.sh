@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the peers run on: the MCP SDKs, MCP Inspector and the official conformance suite into
-# target/peers (venvs py1 and py2, node, inspector, conformance), the development authorization server
+# target/peers (venvs py1, py2 and prom, node, inspector, conformance), the development authorization server
 # into target/dev-auth-server.
 # Done once for one set of pins; exit 3 where this machine lacks a tool that it takes.
 set -eu
@@ -98,6 +98,7 @@ exec 9>"$peers/.lock"
 ! command -v flock >/dev/null || flock 9
 python_peer py1
 python_peer py2
+python_peer prom
 node_peers
 inspector
 sh "$root/examples/dev-auth-server/install.sh" "$root/target" >/dev/null

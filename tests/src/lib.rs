@@ -9,6 +9,7 @@
 pub mod backend;
 pub mod browser;
 pub mod client;
+pub mod collector;
 pub mod conformance;
 pub mod fixture;
 pub mod gateway;
@@ -22,6 +23,7 @@ pub mod stream;
 pub use backend::{FakeBackend, Plan};
 pub use browser::{Browser, Page};
 pub use client::{Client, Reply};
+pub use collector::{FakeCollector, Span};
 pub use cortex_test_issuer as issuer;
 pub use fixture::FixtureServer;
 pub use gateway::{Gateway, GatewayBuilder};

@@ -14,6 +14,7 @@ use url::Url;
 use super::link::LinkError;
 use super::{CLIENT_DOCUMENT, SIGNED_IN};
 use crate::config::{AccountConfig, AccountsConfig, StaticClient, is_loopback};
+use crate::measure::Counter;
 use crate::oauth_client::Challenge;
 use crate::oauth_client::discover::{self, Place, Server};
 use crate::oauth_client::fetch::Http;
@@ -30,6 +31,16 @@ pub(super) struct Provider {
     pub(super) http: Http,
     pub(super) config: AccountConfig,
     place: Mutex<Option<(Instant, Arc<Place>)>>,
+    pub(super) renewals: Renewals,
+}
+
+/// What is counted of renewed tokens.
+#[derive(Debug, Default)]
+pub struct Renewals {
+    /// That worked.
+    pub good: Counter,
+    /// That did not.
+    pub failed: Counter,
 }
 
 impl Provider {
@@ -50,6 +61,7 @@ impl Provider {
             http: Http::new(Client::guarded(guard)?, &config.endpoint),
             config: config.clone(),
             place: Mutex::default(),
+            renewals: Renewals::default(),
         })
     }
 

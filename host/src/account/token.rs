@@ -211,6 +211,10 @@ impl Accounts {
         };
         let place = place(&kept.account);
         let answer = token::refresh(&provider.http, &place, &kept.account.client, refresh).await;
+        match &answer {
+            Ok(_) => provider.renewals.good.one(),
+            Err(_) => provider.renewals.failed.one(),
+        }
         match answer.map(|answer| answer.after(grant)) {
             Ok(fresh) => keep(vault, owner, server, &kept, fresh).await,
             Err(error) if error.is_final() => {

@@ -1,7 +1,8 @@
 //! Keeps one backend's part of the catalog fresh. Backends never wait for each other.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
@@ -11,6 +12,7 @@ use super::{
     BUILTIN_NAMES, Catalog, Entry, Health, Offer, Part, Source, TemplateRoute, definition, others,
 };
 use crate::integrity::Verdict;
+use crate::measure::{Counter, Histogram};
 use crate::plugin::Adapter;
 use crate::plugin::model::{CallError, Catalog as Discovered};
 
@@ -20,6 +22,38 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(5);
 /// A backend is never asked sooner than this after the last time, whatever calls say of it.
 const GAP: Duration = Duration::from_secs(1);
+
+/// What is counted of the refreshes of one backend.
+#[derive(Debug, Default)]
+pub struct Refreshes {
+    /// That brought a list.
+    pub good: Counter,
+    /// That did not.
+    pub failed: Counter,
+    /// How long they took.
+    pub durations: Histogram,
+    /// When the last good one ended, in milliseconds since 1970; 0: none has.
+    last: AtomicU64,
+}
+
+impl Refreshes {
+    fn done(&self, is_good: bool, took: Duration) {
+        self.durations.observe(took);
+        if !is_good {
+            return self.failed.one();
+        }
+        self.good.one();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or_default());
+        self.last.store(millis, Ordering::Relaxed);
+    }
+
+    /// When the last good one ended, in seconds since 1970.
+    pub fn last(&self) -> Option<f64> {
+        let millis = self.last.load(Ordering::Relaxed);
+        (millis > 0).then(|| millis as f64 / 1e3)
+    }
+}
 
 pub(super) async fn keep_fresh(
     catalog: &Catalog,
@@ -41,7 +75,11 @@ pub(super) async fn keep_fresh(
             // What another adapter has learned means nothing to this one.
             source.backend.forget();
         }
+        let began = Instant::now();
         let result = discover(&source, adapter.as_deref(), &identity).await;
+        if let Some(refreshes) = catalog.refreshes.get(&source.backend.id) {
+            refreshes.done(result.is_ok(), began.elapsed());
+        }
         drop(adapter);
         let result = match result {
             Ok(found) => {

@@ -1,5 +1,6 @@
 //! Parameters of the methods the gateway serves.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -41,15 +42,25 @@ impl Meta {
     }
 
     /// What the owner of a tool gets of it: everything but the members that were meant for
-    /// the gateway, which is the server of this hop.
-    pub fn for_backend(&self) -> String {
-        let kept: BTreeMap<_, _> = self
+    /// the gateway, which is the server of this hop. `trace`: members that take the place of those
+    /// that say which trace the request is a part of.
+    pub fn for_backend(&self, trace: &[(&'static str, String)]) -> String {
+        let mut kept: BTreeMap<_, _> = self
             .0
             .iter()
             .filter(|(key, _)| {
                 !key.starts_with("io.modelcontextprotocol/") && *key != "progressToken"
             })
+            .map(|(key, value)| (key.as_str(), Cow::Borrowed(&**value)))
             .collect();
+        if !trace.is_empty() {
+            kept.remove("tracestate");
+        }
+        for (key, value) in trace {
+            if let Ok(value) = serde_json::value::to_raw_value(value) {
+                kept.insert(key, Cow::Owned(value));
+            }
+        }
         serde_json::to_string(&kept).unwrap_or_else(|_| "{}".to_owned())
     }
 }
@@ -133,8 +144,12 @@ mod tests {
             Some("2026-07-28")
         );
         assert_eq!(
-            meta.for_backend(),
+            meta.for_backend(&[]),
             r#"{"app/x":{"y":1.0},"traceparent":"00-a"}"#
+        );
+        assert_eq!(
+            meta.for_backend(&[("traceparent", "00-b".to_owned())]),
+            r#"{"app/x":{"y":1.0},"traceparent":"00-b"}"#
         );
     }
 

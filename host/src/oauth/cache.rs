@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::TokenError;
 use super::jwt::Verified;
+use crate::measure::Counter;
 use crate::types::Secret;
 
 /// Bytes that the cache may hold, roughly.
@@ -40,20 +41,36 @@ impl Expiry<Key, Entry> for Until {
 }
 
 /// The cache. Bounded by size; what is used least goes first.
-pub(super) struct Tokens(Cache<Key, Entry>);
+pub(super) struct Tokens {
+    cache: Cache<Key, Entry>,
+    asked: Counter,
+    verified: Counter,
+}
 
 impl Tokens {
     pub(super) fn new() -> Self {
         let weight = |_: &Key, entry: &Entry| {
             OVERHEAD.saturating_add(u32::try_from(entry.size).unwrap_or(u32::MAX))
         };
-        Self(
-            Cache::builder()
+        Self {
+            cache: Cache::builder()
                 .max_capacity(CAPACITY)
                 .weigher(weight)
                 .expire_after(Until)
                 .build(),
-        )
+            asked: Counter::default(),
+            verified: Counter::default(),
+        }
+    }
+
+    /// How often a token was asked for, and how often it had to be verified for that.
+    pub(super) fn used(&self) -> (u64, u64) {
+        (self.asked.get(), self.verified.get())
+    }
+
+    /// How many there are, roughly.
+    pub(super) fn len(&self) -> u64 {
+        self.cache.entry_count()
     }
 
     /// The entry of a token, or what `verify` makes of it. However many ask for one token at a
@@ -65,7 +82,12 @@ impl Tokens {
         verify: impl Future<Output = Result<Entry, TokenError>>,
     ) -> Result<Arc<Verified>, TokenError> {
         let key = (Sha256::digest(token.reveal()).into(), generation);
-        match self.0.try_get_with(key, verify).await {
+        self.asked.one();
+        let verify = async {
+            self.verified.one();
+            verify.await
+        };
+        match self.cache.try_get_with(key, verify).await {
             Ok(entry) => Ok(entry.verified),
             Err(error) => Err(*error),
         }

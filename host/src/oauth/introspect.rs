@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use url::form_urlencoded;
 
 use crate::config::IntrospectionConfig;
+use crate::measure::Counter;
 use crate::outbound::Client;
 use crate::types::Secret;
 
@@ -43,7 +44,16 @@ pub(super) struct Introspection {
     config: IntrospectionConfig,
     authorization: Option<HeaderValue>,
     last: Mutex<Last>,
+    asked: [Counter; STATES.len()],
 }
+
+/// What it may say, in words.
+const STATES: [(State, &str); 4] = [
+    (State::Active, "active"),
+    (State::Inactive, "inactive"),
+    (State::Unanswered, "unanswered"),
+    (State::Misconfigured, "refused"),
+];
 
 /// How it went last time; what is wrong is said once.
 struct Last {
@@ -65,6 +75,7 @@ impl Introspection {
                 state: State::Active,
                 at: None,
             }),
+            asked: Default::default(),
         }
     }
 
@@ -88,8 +99,18 @@ impl Introspection {
             return state;
         }
         let (state, why) = self.exchange(token).await;
+        let at = STATES.iter().position(|(known, _)| *known == state);
+        if let Some(count) = at.and_then(|at| self.asked.get(at)) {
+            count.one();
+        }
         self.note(state, &why);
         state
+    }
+
+    /// How often it said what.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = STATES.iter().zip(&self.asked);
+        all.map(|((_, word), count)| (*word, count.get()))
     }
 
     /// Asks, whatever the last answer was; tells why there is none.

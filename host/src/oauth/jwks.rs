@@ -16,6 +16,7 @@ use url::Url;
 use super::fetch::{self, FetchError, shown};
 use super::jwk::KeySet;
 use super::metadata::{self, DiscoveryError};
+use crate::measure::Counter;
 use crate::outbound::Client;
 
 /// How long things may take and last.
@@ -72,6 +73,8 @@ pub(super) struct Keys {
     times: Times,
     held: ArcSwapOption<Held>,
     fetching: Mutex<Fetching>,
+    fetched: Counter,
+    failed: Counter,
 }
 
 #[derive(Default)]
@@ -93,6 +96,8 @@ impl Keys {
             times,
             held: ArcSwapOption::empty(),
             fetching: Mutex::default(),
+            fetched: Counter::default(),
+            failed: Counter::default(),
         }
     }
 
@@ -101,6 +106,16 @@ impl Keys {
         self.held
             .load_full()
             .filter(|held| held.fetched.elapsed() < self.times.usable)
+    }
+
+    /// How old the keys at hand are, whether they can be believed or not.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.held.load().as_ref().map(|held| held.fetched.elapsed())
+    }
+
+    /// How often they were fetched, and how often that failed.
+    pub(super) fn fetches(&self) -> (u64, u64) {
+        (self.fetched.get(), self.failed.get())
     }
 
     /// The keys, fetched if need be.
@@ -169,6 +184,7 @@ impl Keys {
         fetching.ended = Some(Instant::now());
         match fetched {
             Ok((keys, max_age)) => {
+                self.fetched.one();
                 self.keep(keys, max_age);
                 if fetching.failing {
                     info!(issuer = self.issuer, "the issuer's keys are there again");
@@ -176,6 +192,7 @@ impl Keys {
                 fetching.failing = false;
             }
             Err(why) => {
+                self.failed.one();
                 // Once for each outage; the background tries again and again.
                 if !fetching.failing {
                     self.say(&why);

@@ -25,6 +25,7 @@ use crate::plugin::model::{
     ToolCall,
 };
 use crate::plugin::{Adapter, Backend, Fault, Notices, OnBehalf, Shown};
+use crate::trace;
 use crate::types::{Scope, ScopeSet, SessionId};
 use asking::{Asked, Round};
 use outcome::Done;
@@ -335,7 +336,7 @@ fn header_arguments(tool: &Entry, arguments: &str) -> Vec<HeaderArgument> {
 
 fn request_context(context: &Context, continuation: Option<Continuation>) -> RequestContext {
     RequestContext {
-        meta: context.meta.for_backend(),
+        meta: context.meta.for_backend(&trace::members()),
         client_capabilities: context.capabilities.to_json().to_string(),
         client_info: context.client_info.clone(),
         log_level: context.log_level.map(|level| level.as_str().to_owned()),

@@ -1,7 +1,8 @@
 //! One record for each request, on every path. Says who did what with which outcome, and holds
 //! no token, no argument and no result: emails and parameters only as hashes.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::auth::Caller;
 use super::intent::{Action, Intent};
+use super::measures::{Measures, Served, known_method};
 use super::parse::Parsed;
 use super::shape::Shape;
 use super::{Answer, Arrival, Gateway, Refusal};
@@ -19,6 +21,7 @@ use crate::catalog::Kind;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::method;
 use crate::mcp::version::ProtocolVersion;
+use crate::trace::{self, Attribute, Trace};
 use crate::types::{Secret, SessionId};
 use crate::vault::Owner;
 
@@ -42,6 +45,9 @@ pub struct Record {
     scopes: Option<String>,
     id: Option<Id>,
     version: Option<ProtocolVersion>,
+    measures: Arc<Measures>,
+    /// Where it is told what became of the request, if anywhere.
+    trace: Option<Arc<Trace>>,
 }
 
 /// Opens the record, with a place in the queue for it.
@@ -62,6 +68,8 @@ pub(super) fn open(gw: &Gateway, arrival: &Arrival) -> Result<Record, Full> {
         scopes: None,
         id: None,
         version: None,
+        measures: Arc::clone(&gw.measures),
+        trace: (gw.tracing.as_ref()).map(|tracing| tracing.begin(&arrival.head.headers)),
     })
 }
 
@@ -74,6 +82,11 @@ impl Record {
     /// The protocol version it is served by, once it is known.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.version
+    }
+
+    /// The trace of the request, if it may have one.
+    pub(super) fn trace(&self) -> Option<Arc<Trace>> {
+        self.trace.clone()
     }
 
     pub(super) fn answering(&mut self, id: &Id) {
@@ -105,6 +118,16 @@ impl Record {
             .as_deref()
             .map(|p| self.hash(p.get().as_bytes()));
         self.served_by(request.version);
+        if let Some(trace) = &self.trace {
+            let told = request.meta.text("traceparent");
+            let told = told.and_then(|parent| {
+                trace::Parent::of_texts(parent, request.meta.text("tracestate"))
+            });
+            trace.known(
+                known_method(Some(&request.message.method)).unwrap_or("POST"),
+                told,
+            );
+        }
     }
 
     /// Another record of the same HTTP request, as far as it is known.
@@ -117,6 +140,8 @@ impl Record {
             scopes: None,
             id: None,
             version: self.version,
+            measures: Arc::clone(&self.measures),
+            trace: self.trace.as_ref().map(|trace| Arc::new(trace.again())),
         })
     }
 
@@ -205,8 +230,65 @@ impl Record {
         let Some(place) = self.place.take() else {
             return Receipt::none();
         };
-        self.draft.public.latency_ms = (self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        place.fill(std::mem::take(&mut self.draft))
+        let took = self.begun.elapsed();
+        let public = &mut self.draft.public;
+        public.latency_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        self.measures.served(&Served {
+            method: public.method,
+            version: self.version,
+            backend: public.target_app.as_deref(),
+            error: public.error_code.as_deref(),
+            took,
+        });
+        let began = self.trace.as_ref().map(|_| SystemTime::now());
+        // What it tells is in the draft, which goes away with the record.
+        let told = self.trace.as_ref().map(|_| self.told());
+        let receipt = place.fill(std::mem::take(&mut self.draft));
+        if let (Some(trace), Some(began), Some(told)) = (self.trace.take(), began, told) {
+            trace.early("audit", began);
+            trace.finish(|| told);
+        }
+        receipt
+    }
+
+    /// What a trace tells of the request: nothing that its caller has made up, but for the id.
+    fn told(&self) -> trace::Outcome {
+        let fields = &self.draft.public;
+        let method = known_method(fields.method);
+        let mut attributes = vec![
+            Attribute::new("cortex.request.id", fields.request_id.clone()),
+            Attribute::new("network.transport", "tcp"),
+            Attribute::new("network.protocol.name", "http"),
+        ];
+        let mut tell = |name: &'static str, value: Option<String>| {
+            attributes.extend(value.map(|value| Attribute::new(name, value)));
+        };
+        let http = matches!(method, Some("GET" | "DELETE"));
+        let of_mcp = method.filter(|_| !http);
+        let verb = method.filter(|_| http).unwrap_or("POST");
+        tell("http.request.method", Some(verb.to_owned()));
+        tell("mcp.method.name", of_mcp.map(str::to_owned));
+        tell(
+            "mcp.protocol.version",
+            fields.protocol_version.map(str::to_owned),
+        );
+        tell("mcp.session.id", self.draft.personal.session_id.clone());
+        tell("jsonrpc.request.id", self.id.as_ref().map(in_words));
+        tell("cortex.backend.id", fields.target_app.clone());
+        let mut name = match of_mcp {
+            Some(method) => method.to_owned(),
+            None => format!("{verb} /mcp"),
+        };
+        if let Some(tool) = &fields.tool {
+            name = format!("{name} {tool}");
+            tell("gen_ai.operation.name", Some("execute_tool".to_owned()));
+            tell("gen_ai.tool.name", Some(tool.clone()));
+        }
+        trace::Outcome {
+            name,
+            attributes,
+            error: fields.error_code.clone(),
+        }
     }
 
     fn hash(&self, bytes: &[u8]) -> String {
@@ -219,6 +301,12 @@ impl Record {
         };
         digest.iter().map(|b| format!("{b:02x}")).collect()
     }
+}
+
+/// An id of a request as a text.
+fn in_words(id: &Id) -> String {
+    let text = serde_json::to_string(id).unwrap_or_default();
+    text.trim_matches('"').chars().take(128).collect()
 }
 
 impl Drop for Record {

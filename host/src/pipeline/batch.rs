@@ -12,6 +12,7 @@ use super::{Answer, Finished, Gateway, Record, Refusal, notices, rate, serve, se
 use crate::mcp::json;
 use crate::mcp::jsonrpc::{self, BadMessage};
 use crate::mcp::version::ProtocolVersion;
+use crate::trace;
 
 /// Messages in one batch.
 const MAX_MESSAGES: usize = 50;
@@ -66,7 +67,11 @@ pub(super) async fn run(
                 _ => rate::once_more(gw, &envelope.caller),
             };
             let outcome = match within {
-                Ok(()) => one(gw, envelope, &message, &mut record).await,
+                Ok(()) => {
+                    let (id, trace) = (envelope.id, record.trace());
+                    let one = one(gw, envelope, &message, &mut record);
+                    trace::within(id, trace, one).await
+                }
                 Err(refusal) => Err(refusal),
             };
             Finished {

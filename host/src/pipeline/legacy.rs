@@ -7,6 +7,7 @@ use super::{
     origin, session, version, whole_or_listening,
 };
 use crate::mcp::version::ProtocolVersion;
+use crate::trace;
 
 /// Serves one `GET /mcp`: a client listens.
 pub async fn open_stream(gw: Arc<Gateway>, arrival: Arrival) -> Served {
@@ -34,7 +35,8 @@ async fn recorded(
         };
     };
     record.method(method);
-    let outcome = serve(gw, arrival, &mut record).await;
+    let (id, trace) = (arrival.id, record.trace());
+    let outcome = trace::within(id, trace, serve(gw, arrival, &mut record)).await;
     Finished {
         outcome,
         record: Some(Box::new(record)),

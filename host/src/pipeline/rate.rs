@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::auth::{Authenticated, Caller};
 use super::{Gateway, Refusal};
+use crate::measure::Counter;
 
 /// Callers that are told apart at one time. More share one allowance: a flood of addresses must
 /// not fill the memory.
@@ -62,6 +63,7 @@ pub struct Limits {
     allowances: Option<Allowances>,
     /// Whether the log was told of an address lately.
     told: AtomicBool,
+    refused: [Counter; 2],
 }
 
 struct Allowances {
@@ -81,6 +83,7 @@ impl Limits {
                 addresses: many(n.saturating_mul(people)),
             }),
             told: AtomicBool::new(false),
+            refused: Default::default(),
         }
     }
 
@@ -99,14 +102,21 @@ impl Limits {
         }
     }
 
+    /// Requests that were too many: with a good token, and from an address without one.
+    pub fn refused(&self) -> [(&'static str, u64); 2] {
+        let [token, address] = &self.refused;
+        [("token", token.get()), ("address", address.get())]
+    }
+
     /// Counts one request of whoever this is.
     fn count(&self, key: Key) -> Result<(), Refusal> {
         let Some(allowances) = &self.allowances else {
             return Ok(());
         };
-        let limiter = match key {
-            Key::Token(_) => &allowances.tokens,
-            Key::Address(_) | Key::Crowd => &allowances.addresses,
+        let [token, address] = &self.refused;
+        let (limiter, refused) = match key {
+            Key::Token(_) => (&allowances.tokens, token),
+            Key::Address(_) | Key::Crowd => (&allowances.addresses, address),
         };
         let key = if limiter.len() < MAX_CALLERS {
             key
@@ -114,6 +124,7 @@ impl Limits {
             Key::Crowd
         };
         limiter.check_key(&key).map_err(|early| {
+            refused.one();
             let wait = early.wait_time_from(DefaultClock::default().now());
             Refusal::TooOften {
                 // The whole second after the wait.

@@ -8,6 +8,7 @@ use url::Origin;
 
 use super::egress::{Egress, Home};
 use super::engine::Runtime;
+use super::exchange::Exchanges;
 use super::fault::{Cause, Fault};
 use super::instance::{Guest, Notices};
 use super::lines::{AdapterExports, AdapterPre};
@@ -44,6 +45,7 @@ pub struct Backend {
     pub exchange: ExchangeTarget,
     /// Whose account lists what it offers.
     pub catalog_subject: Option<Subject>,
+    exchanges: Arc<Exchanges>,
 }
 
 impl Backend {
@@ -65,7 +67,13 @@ impl Backend {
             exchange: config.exchange.clone(),
             catalog_subject: (config.account.as_ref())
                 .and_then(|account| account.catalog_subject.clone()),
+            exchanges: Arc::default(),
         }
+    }
+
+    /// What is counted of exchanges with it.
+    pub fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
     }
 
     /// Forgets what an adapter has learned of it.
@@ -128,9 +136,9 @@ macro_rules! as_caller {
         guest.store.data_mut().notices = $notices;
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
-        let (patience, meter) = (guest.patience(), guest.meter());
+        let (patience, timing) = (guest.patience(), guest.timing($name, &$self.version));
         let running = guest.exports.$export(&mut guest.store, &target, &principal, $($argument)?);
-        let result = patience.wait(wall, meter.time(running)).await;
+        let result = patience.wait(wall, timing.run(running)).await;
         let result = guest.end($name, wall, result)?;
         $self.keep(key, guest);
         Ok::<_, Fault>(result)
@@ -181,9 +189,10 @@ impl Adapter {
         let whose = self.whose(backend, None, shown);
         guest.begin(None, Some(egress), Some(whose), None);
         let wall = self.wall(backend).saturating_mul(DISCOVERY);
-        let (target, meter) = (backend.target.load_full(), guest.meter());
+        let timing = guest.timing("discover", &self.version);
+        let target = backend.target.load_full();
         let running = guest.exports.call_discover(&mut guest.store, &target);
-        let result = tokio::time::timeout(wall, meter.time(running)).await;
+        let result = tokio::time::timeout(wall, timing.run(running)).await;
         let found = guest.end("discover", wall, result)?;
         if let Ok(catalog) = &found
             && catalog.learned != target.learned
@@ -374,6 +383,7 @@ impl Adapter {
             home: Some(Home {
                 origin: backend.origin.clone(),
                 backend: backend.id.clone(),
+                exchanges: Arc::clone(&backend.exchanges),
             }),
             grants: Arc::clone(&self.profile.grants),
             meter: Arc::clone(&self.profile.meter),

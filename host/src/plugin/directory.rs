@@ -108,6 +108,11 @@ impl Directory {
         Ok(Arc::new(directory))
     }
 
+    /// Instances that there are of all plugins, and that there may be.
+    pub fn instances(&self) -> (usize, usize) {
+        self.runtime.instances()
+    }
+
     /// What is loaded now.
     pub fn now(&self) -> Arc<Plugins> {
         self.current.load_full()

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use url::{Origin, Url};
+use url::{Host as UrlHost, Origin, Url};
 use wasmtime::component::Resource;
 
+use super::exchange::Exchanges;
 use super::grants::Grants;
 use super::incoming::Incoming;
 use super::instance::State;
@@ -77,6 +78,25 @@ pub(super) struct Home {
     pub(super) origin: Origin,
     /// Which one it is.
     pub(super) backend: BackendId,
+    /// What is counted of exchanges with it.
+    pub(super) exchanges: Arc<Exchanges>,
+}
+
+impl Home {
+    /// Whether it is here, as a request says it.
+    pub(super) fn is_at(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        match &self.origin {
+            Origin::Tuple(own, name, number) => {
+                let default = if own == "https" { 443 } else { 80 };
+                let same = match name {
+                    UrlHost::Domain(name) => name == host,
+                    address => address.to_string() == host,
+                };
+                own == scheme && *number == port.unwrap_or(default) && same
+            }
+            Origin::Opaque(_) => false,
+        }
+    }
 }
 
 impl Host for State {
@@ -125,12 +145,17 @@ impl Egress {
     }
 
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
-        let (request, timeout) = self.admit(request)?;
-        let answer = self
-            .wire
-            .send(request, timeout, self.max_body)
-            .await
-            .map_err(error)?;
+        let (mut request, timeout) = self.admit(request)?;
+        let exchange = self.begin(&mut request);
+        let answer = self.wire.send(request, timeout, self.max_body).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => {
+                exchange.failed(&why);
+                return Err(error(why));
+            }
+        };
+        exchange.answered(answer.status.as_u16());
         self.meter.received(answer.body.len());
         let is_json = json::check(&answer.body).is_ok();
         Ok(Response {

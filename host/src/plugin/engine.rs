@@ -246,6 +246,12 @@ impl Runtime {
             .ok()
     }
 
+    /// Instances that there are, and that there may be.
+    pub(super) fn instances(&self) -> (usize, usize) {
+        let most = self.config.max_instances as usize;
+        (most.saturating_sub(self.slots.available_permits()), most)
+    }
+
     /// The engine for these limits.
     ///
     /// # Errors

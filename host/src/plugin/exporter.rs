@@ -65,8 +65,8 @@ impl Exporter {
             None,
             None,
         );
-        let meter = guest.meter();
-        let running = meter.time(guest.exports.call_export_batch(&mut guest.store, records));
+        let timing = guest.timing(FUNCTION, &self.version);
+        let running = timing.run(guest.exports.call_export_batch(&mut guest.store, records));
         let result = tokio::time::timeout(WALL, running).await;
         match guest.end(FUNCTION, WALL, result)? {
             Ok(taken) if taken as usize <= records.len() => Ok(taken as usize),
@@ -118,7 +118,7 @@ impl Exporter {
         let mut guest: Guest<Instance> = self.profile.born(function, store, slot, instance)?;
         let egress = Egress::without_backend(&self.profile, EXCHANGE);
         guest.begin(None, Some(egress), None, None);
-        let meter = guest.meter();
+        let timing = guest.timing(function, &self.version);
         let calling = async {
             let found = guest
                 .exports
@@ -126,7 +126,7 @@ impl Exporter {
             let (answer,) = found.call_async(&mut guest.store, given).await?;
             Ok(answer)
         };
-        let result = tokio::time::timeout(WALL, meter.time(calling)).await;
+        let result = tokio::time::timeout(WALL, timing.run(calling)).await;
         match guest.end(function, WALL, result)? {
             Ok(count) => Ok(count),
             Err(ExportError::Unavailable(why) | ExportError::Other(why)) => {

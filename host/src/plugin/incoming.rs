@@ -67,13 +67,17 @@ impl OpenResponses {
 impl Egress {
     /// Sends a request and waits for status and header.
     async fn open(&mut self, request: Request) -> Result<Open, HttpError> {
-        let (request, timeout) = self.admit(request)?;
+        let (mut request, timeout) = self.admit(request)?;
         let opened = Instant::now();
-        let (head, body) = self
-            .wire
-            .open(request, timeout, self.max_body)
-            .await
-            .map_err(super::egress::error)?;
+        let exchange = self.begin(&mut request);
+        let (head, body) = match self.wire.open(request, timeout, self.max_body).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                exchange.failed(&error);
+                return Err(super::egress::error(error));
+            }
+        };
+        exchange.answered(head.status.as_u16());
         Ok(Open {
             status: head.status.as_u16(),
             headers: super::egress::header_fields(&head.headers),

@@ -23,10 +23,10 @@ use super::incoming::OpenResponses;
 use super::kept::MOST_KEEPING;
 use super::limits::{Limits, Memory};
 use super::memory::{Held, Memories, Whose};
-use super::meter::Meter;
 use super::patience::Patience;
 use super::profile::Profile;
 use super::stdio::{Destination, Lines};
+use super::timing::Timing;
 use super::v0_2::adapter::cortex::gateway::{client_log, log, metrics, progress, settings, types};
 use super::wasi_http::{self, Outgoing};
 use crate::config::ExporterOutput;
@@ -115,7 +115,7 @@ impl State {
         Self {
             wasi,
             table,
-            memory: Memory::new(limits.memory_bytes),
+            memory: Memory::new(limits.memory_bytes, &profile.meter),
             ticks_left: limits.compute_ticks(),
             out_of_ticks: false,
             long: None,
@@ -287,9 +287,13 @@ impl<B> Guest<B> {
         }
     }
 
-    /// Counts what it uses.
-    pub(super) fn meter(&self) -> Arc<Meter> {
-        Arc::clone(&self.profile.meter)
+    /// Measures what the call that was begun uses. `version`: of the plugin.
+    pub(super) fn timing<'v>(&self, function: &'static str, version: &'v str) -> Timing<'v> {
+        Timing {
+            profile: Arc::clone(&self.profile),
+            function,
+            version,
+        }
     }
 
     /// How long the call that was begun is waited for.

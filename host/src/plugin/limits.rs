@@ -1,10 +1,12 @@
 //! What one call may use, and the linear memory of one instance.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
 use super::fault::millis;
+use super::meter::Meter;
 
 /// How often a computing guest is looked at. Meanwhile it has a thread for itself, and other calls wait.
 pub(super) const TICK: Duration = Duration::from_millis(2);
@@ -100,27 +102,45 @@ impl Limits {
 /// Bounds the linear memory and remembers that it did.
 pub(super) struct Memory {
     limit: usize,
+    /// What the instance has.
+    bytes: usize,
+    meter: Arc<Meter>,
     /// Whether it had to say no in the call in flight.
     pub(super) refused: bool,
 }
 
 impl Memory {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, meter: &Arc<Meter>) -> Self {
+        meter.lives(true);
         Self {
             limit,
+            bytes: 0,
+            meter: Arc::clone(meter),
             refused: false,
         }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.meter.remembers(self.bytes, 0);
+        self.meter.lives(false);
     }
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let fits = desired <= self.limit && maximum.is_none_or(|m| desired <= m);
+        if fits {
+            let now = self.bytes + desired.saturating_sub(current);
+            self.meter.remembers(self.bytes, now);
+            self.bytes = now;
+        }
         self.refused |= !fits;
         Ok(fits)
     }

@@ -12,6 +12,9 @@ use super::fault::{CODES, Cause};
 use super::figures::{Figure, Figures, Told};
 use crate::types::PluginName;
 
+/// What policies say of a call. The last: they failed to say.
+const DECISIONS: [&str; 4] = ["allow", "deny", "missing_scope", "fault"];
+
 /// What one plugin has used since the start.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
@@ -20,6 +23,10 @@ pub(super) struct Meter {
     busy: AtomicU64,
     exchanges: AtomicU64,
     received: AtomicU64,
+    instances: AtomicU64,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
+    decisions: [AtomicU64; DECISIONS.len()],
     figures: Figures,
 }
 
@@ -36,6 +43,14 @@ pub struct Reading {
     pub exchanges: u64,
     /// Bytes of bodies that came back.
     pub received: u64,
+    /// Its instances at this moment.
+    pub instances: u64,
+    /// Bytes of linear memory that they have.
+    pub memory: u64,
+    /// Most that one of them has had.
+    pub memory_peak: u64,
+    /// What it said of calls, if it is a policy.
+    pub decisions: Vec<(&'static str, u64)>,
     /// What it counts itself, by name.
     pub figures: Vec<(String, Figure)>,
 }
@@ -61,23 +76,55 @@ impl Meter {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// An instance is there, or is gone.
+    pub(super) fn lives(&self, is: bool) {
+        if is {
+            self.instances.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.instances.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An instance has so many bytes of memory, after so many before.
+    pub(super) fn remembers(&self, before: usize, now: usize) {
+        let count = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        match now.checked_sub(before) {
+            Some(more) => self.memory.fetch_add(count(more), Ordering::Relaxed),
+            None => self
+                .memory
+                .fetch_sub(count(before - now), Ordering::Relaxed),
+        };
+        self.memory_peak.fetch_max(count(now), Ordering::Relaxed);
+    }
+
+    /// A policy has decided: a word of [`DECISIONS`].
+    pub(super) fn decided(&self, word: &str) {
+        let at = DECISIONS.iter().position(|known| *known == word);
+        if let Some(count) = at.and_then(|at| self.decisions.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Takes a figure that the plugin tells.
     pub(super) fn told(&self, name: &str, figure: Figure) -> Told {
         self.figures.tell(name, figure)
     }
 
     /// Measures for how long something keeps a processor busy: by the time in which it is polled,
-    /// which is not the time it waits.
-    pub(super) async fn time<F: Future>(&self, work: F) -> F::Output {
+    /// which is not the time it waits. Returns it, too.
+    pub(super) async fn time<F: Future>(&self, work: F) -> (F::Output, Duration) {
         let mut work = pin!(work);
-        poll_fn(|cx| {
+        let mut busy = 0;
+        let output = poll_fn(|cx| {
             let began = Instant::now();
             let polled = work.as_mut().poll(cx);
             let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.busy.fetch_add(nanos, Ordering::Relaxed);
+            busy += nanos;
             polled
         })
-        .await
+        .await;
+        (output, Duration::from_nanos(busy))
     }
 
     /// What has been used.
@@ -92,6 +139,13 @@ impl Meter {
             busy: Duration::from_nanos(count(&self.busy)),
             exchanges: count(&self.exchanges),
             received: count(&self.received),
+            instances: count(&self.instances),
+            memory: count(&self.memory),
+            memory_peak: count(&self.memory_peak),
+            decisions: (DECISIONS.into_iter())
+                .zip(&self.decisions)
+                .map(|(word, of)| (word, count(of)))
+                .collect(),
             figures: self.figures.read(),
         }
     }
@@ -123,11 +177,13 @@ mod tests {
         let waited = Duration::from_secs(1);
         tokio::time::sleep(waited).await;
         told.send(()).expect("somebody waits");
-        waiting.await.expect("it ends").expect("told");
+        let (told, busy) = waiting.await.expect("it ends");
+        told.expect("told");
         meter.called();
         meter.failed(&Cause::Stack);
         let read = meters.of(&name).read();
         assert!(read.busy > Duration::ZERO && read.busy < waited);
+        assert_eq!(read.busy, busy);
         assert_eq!(read.calls, 1);
         let failed: Vec<_> = read.faults.into_iter().filter(|(_, n)| *n > 0).collect();
         assert_eq!(failed, [("plugin_trap", 1)]);

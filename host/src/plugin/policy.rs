@@ -65,8 +65,8 @@ impl Policy {
         };
         let mut guest = policy.fresh("reads").await?;
         guest.begin(None, None, None, None);
-        let meter = guest.meter();
-        let running = meter.time(guest.exports.call_reads(&mut guest.store));
+        let timing = guest.timing("reads", &policy.version);
+        let running = timing.run(guest.exports.call_reads(&mut guest.store));
         let result = tokio::time::timeout(WALL, running).await;
         policy.reads = guest.end("reads", WALL, result)?;
         Ok(policy)
@@ -94,8 +94,9 @@ impl Policy {
     ) -> Result<Vec<bool>, Fault> {
         let mut guest = self.fresh("filter").await?;
         guest.begin(Some(request), None, None, Some(caller));
-        let (meter, principal) = (guest.meter(), to_wire(caller));
-        let running = meter.time(
+        let timing = guest.timing("filter", &self.version);
+        let principal = to_wire(caller);
+        let running = timing.run(
             guest
                 .exports
                 .call_filter(&mut guest.store, &principal, items),
@@ -122,15 +123,33 @@ impl Policy {
         arguments: &str,
         request: RequestId,
     ) -> Result<Decision, Fault> {
+        let decided = self.decide(caller, item, arguments, request).await;
+        self.profile.meter.decided(match &decided {
+            Ok(Decision::Allow | Decision::AllowWith(_)) => "allow",
+            Ok(Decision::Deny(_)) => "deny",
+            Ok(Decision::MissingScope(_)) => "missing_scope",
+            Err(_) => "fault",
+        });
+        decided
+    }
+
+    async fn decide(
+        &self,
+        caller: &Principal,
+        item: &Item,
+        arguments: &str,
+        request: RequestId,
+    ) -> Result<Decision, Fault> {
         let mut guest = self.fresh("authorize").await?;
         guest.begin(Some(request), None, None, Some(caller));
         let arguments = self.reads("arguments").then(|| arguments.to_owned());
-        let (meter, principal) = (guest.meter(), to_wire(caller));
+        let timing = guest.timing("authorize", &self.version);
+        let principal = to_wire(caller);
         let running =
             guest
                 .exports
                 .call_authorize(&mut guest.store, &principal, item, arguments.as_ref());
-        let result = tokio::time::timeout(WALL, meter.time(running)).await;
+        let result = tokio::time::timeout(WALL, timing.run(running)).await;
         match guest.end("authorize", WALL, result)? {
             Ok(WireDecision::Allow) => Ok(Decision::Allow),
             Ok(WireDecision::AllowWith(arguments)) if self.reads("arguments") => {

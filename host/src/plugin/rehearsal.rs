@@ -415,6 +415,7 @@ impl Cast {
             home: Some(Home {
                 origin: url.origin(),
                 backend: backend.clone(),
+                exchanges: Arc::default(),
             }),
             timeout: Duration::from_millis(target.timeout_ms.into()),
             caller: token("caller").filter(|_| !discovers),

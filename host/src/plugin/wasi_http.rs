@@ -91,7 +91,8 @@ impl Outgoing {
         let egress = self.egress.as_mut().ok_or_else(|| {
             HttpError::OriginNotGranted("nothing is granted outside a call".to_owned())
         })?;
-        let (request, timeout) = egress.admit(request)?;
+        let (mut request, timeout) = egress.admit(request)?;
+        let mut exchange = egress.begin(&mut request);
         let (wire, max_body) = (egress.wire.clone(), egress.max_body);
         let mut rest = Rest {
             body: None,
@@ -109,8 +110,15 @@ impl Outgoing {
             let (body, _held) = whole(body, max_body, &held).await?;
             let request = request.map(|_| body);
             rest.opened = Instant::now();
-            let sent = wire.open(request, timeout, max_body).await;
-            let (mut head, body) = sent.map_err(super::egress::error).map_err(in_their_words)?;
+            exchange.goes();
+            let (mut head, body) = match wire.open(request, timeout, max_body).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    exchange.failed(&error);
+                    return Err(in_their_words(super::egress::error(error)));
+                }
+            };
+            exchange.answered(head.status.as_u16());
             head.headers.remove(SET_COOKIE);
             rest.body = Some(body);
             Ok(http::Response::from_parts(head, rest.stream()))

@@ -24,14 +24,17 @@ pub(super) async fn answer(gw: &Gateway, arrival: Arrival) -> Reply {
         return respond::admin_refused();
     }
     match (arrival.head.uri.path(), &arrival.head.method) {
-        ("/metrics", &Method::GET | &Method::HEAD) => {
-            respond::metrics(metrics::text(gw, &gw.integrity.report().await))
-        }
+        ("/metrics", &Method::GET | &Method::HEAD) => metrics(gw).await,
         ("/metrics", _) => respond::method_not_allowed("GET, HEAD"),
         (_, &Method::GET | &Method::HEAD) => respond::admin(&gw.integrity.report().await),
         (_, &Method::POST) => approve(gw, arrival).await,
         _ => respond::method_not_allowed("GET, HEAD, POST"),
     }
+}
+
+/// What the gateway counts, for Prometheus.
+pub(super) async fn metrics(gw: &Gateway) -> Reply {
+    respond::metrics(metrics::text(gw).await)
 }
 
 fn knows(headers: &HeaderMap, secret: &str) -> bool {

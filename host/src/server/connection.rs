@@ -14,11 +14,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span};
+use tracing::debug;
 
 use super::socket::Socket;
 use super::{respond, routes};
 use crate::pipeline::{Arrival, Gateway, RequestBody, Unread};
+use crate::trace;
 use crate::types::RequestId;
 
 /// Largest header block, the request line in it; of trailers, too.
@@ -28,9 +29,23 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// Most that is taken from a client that goes on sending after the end.
 const END_BYTES: usize = 8 * 1024 * 1024;
 
+/// Tells clients by which id the log and the audit know a request. None is taken from outside: it
+/// would be somebody else's word in our log.
+const REQUEST_ID: &str = "x-request-id";
+
+/// Which socket a connection came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// That of everybody.
+    Public,
+    /// That of operators.
+    Operators,
+}
+
 /// Serves one connection to its end. `stopping`: the request in flight is the last.
 pub(super) async fn serve(
     gw: Arc<Gateway>,
+    door: Door,
     stream: TcpStream,
     peer: SocketAddr,
     stopping: CancellationToken,
@@ -48,7 +63,13 @@ pub(super) async fn serve(
             id,
         };
         let answer = async move {
-            let mut reply = routes::route(&gw, arrival).await;
+            let mut reply = match door {
+                Door::Public => routes::route(&gw, arrival).await,
+                Door::Operators => routes::for_operators(&gw, arrival).await,
+            };
+            if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+                reply.headers_mut().insert(REQUEST_ID, id);
+            }
             if unread.is_left() {
                 // The connection ends with this answer (RFC 9112 §9.6).
                 let close = HeaderValue::from_static("close");
@@ -57,7 +78,7 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(reply)
         };
         // Boxed, so that the connection can be taken apart when it has failed.
-        Box::pin(answer.instrument(info_span!("request", %id)))
+        Box::pin(trace::within(id, None, answer))
     });
     let socket = TokioIo::new(Socket::new(stream, bounds.write_time));
     let mut connection = hyper::server::conn::http1::Builder::new()

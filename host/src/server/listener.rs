@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{connection, respond};
+use super::connection::{self, Door};
+use super::respond;
 use crate::pipeline::Gateway;
 
 /// Connections over the bound that are being told so at one time; further ones are just closed.
 const TOLD_AT_ONCE: usize = 256;
+/// Connections of operators at one time.
+const OPERATORS_AT_ONCE: usize = 32;
 /// Longest the calls in flight may take when the gateway stops.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
@@ -100,7 +103,13 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
         };
         // Answers are small and written whole.
         let _ = stream.set_nodelay(true);
-        let connection = connection::serve(Arc::clone(&gw), stream, peer, stopping.clone());
+        let connection = connection::serve(
+            Arc::clone(&gw),
+            Door::Public,
+            stream,
+            peer,
+            stopping.clone(),
+        );
         open.spawn(async move {
             connection.await;
             drop(permit);
@@ -117,6 +126,35 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
             "some calls did not finish within {} s and are given up",
             DRAIN_TIME.as_secs()
         );
+    }
+}
+
+/// Serves operators, on a socket of their own, for ever.
+pub async fn serve_operators(gw: Arc<Gateway>, listener: Listener) {
+    let room = Arc::new(Semaphore::new(OPERATORS_AT_ONCE));
+    // What is asked here takes no time; it ends with this task.
+    let stopping = CancellationToken::new();
+    let _stopped = stopping.clone().drop_guard();
+    loop {
+        let Ok((stream, peer)) = listener.0.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // Who finds no room is not answered.
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            continue;
+        };
+        let connection = connection::serve(
+            Arc::clone(&gw),
+            Door::Operators,
+            stream,
+            peer,
+            stopping.clone(),
+        );
+        tokio::spawn(async move {
+            connection.await;
+            drop(permit);
+        });
     }
 }
 

@@ -56,6 +56,18 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     }
 }
 
+/// Answers one request that came by the operators' own socket.
+pub(super) async fn for_operators(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
+    if let Err(refusal) = gw.hosts.check(&arrival.head) {
+        return respond::plainly_refused(&refusal);
+    }
+    match (arrival.head.uri.path(), &arrival.head.method) {
+        ("/metrics", &Method::GET | &Method::HEAD) => admin::metrics(gw).await,
+        ("/metrics", _) => respond::method_not_allowed("GET, HEAD"),
+        _ => respond::not_found(),
+    }
+}
+
 async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     let origin = arrival
         .head
@@ -81,7 +93,7 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"),
+            HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, X-Request-Id"),
         );
     }
     reply

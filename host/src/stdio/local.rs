@@ -96,6 +96,8 @@ fn config(
     config.plugins.exporter_output = ExporterOutput::Stderr;
     // An IDE starts one for each of its windows.
     config.shares_data_dir = true;
+    // Several of them would want the same port.
+    config.admin_listen = None;
     Ok(config)
 }
 

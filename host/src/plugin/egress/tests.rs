@@ -8,6 +8,7 @@ fn egress(caller: bool, technical: bool) -> Egress {
                 .expect("a URL")
                 .origin(),
             backend: "docs".parse().expect("an id"),
+            exchanges: Arc::default(),
         }),
         grants: Arc::new(grants()),
         meter: Arc::default(),
