@@ -1,6 +1,7 @@
 //! Wiring: configuration, plugins, catalog, server, and the order in which they stop.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,11 +58,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let metrics = match config.admin_listen {
-        Some(address) => Some(
-            Listener::bind(address)
-                .await
-                .context("CORTEX_ADMIN_LISTEN")?,
-        ),
+        Some(address) => Some(operators_socket(address).await?),
         None => None,
     };
     for note in &config.notes {
@@ -201,6 +198,17 @@ pub async fn serve(
     }
     info!("stopped");
     Ok(())
+}
+
+/// Binds the operators' own socket.
+async fn operators_socket(address: SocketAddr) -> anyhow::Result<Listener> {
+    match Listener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        // The hint of that error is for the other socket.
+        Err(_) => anyhow::bail!(
+            "cannot listen on {address}; hint: choose another address or port in CORTEX_ADMIN_LISTEN"
+        ),
+    }
 }
 
 /// Opens the store, and tells whether it is the one of the data directory. A second gateway of
