@@ -1,7 +1,7 @@
 //! Encodes what a component of each world imports and exports, for the export macros to embed.
 //!
 //! `wit_bindgen::generate!` would embed this too, but it ties one invocation to one world, and
-//! this crate serves three with one set of types.
+//! this crate serves all of them with one set of types.
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -9,7 +9,12 @@ use wit_component::{StringEncoding, metadata};
 use wit_parser::Resolve;
 
 const WIT: &str = "../wit/v0.2";
-const WORLDS: [&str; 3] = ["backend-adapter", "scope-policy", "audit-exporter"];
+const WORLDS: [&str; 4] = [
+    "backend-adapter",
+    "scope-policy",
+    "audit-exporter",
+    "audit-keeper",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={WIT}");

@@ -17,12 +17,14 @@ wit_bindgen::generate!({
             import cortex:gateway/client@0.2.0;
             import cortex:gateway/memory@0.2.0;
             import cortex:gateway/kv@0.2.0;
+            import cortex:gateway/postgres@0.2.0;
             import cortex:gateway/metrics@0.2.0;
 
             export cortex:gateway/plugin@0.2.0;
             export cortex:gateway/backend@0.2.0;
             export cortex:gateway/policy@0.2.0;
             export cortex:gateway/exporter@0.2.0;
+            export cortex:gateway/keeping@0.2.0;
         }
     ",
     generate_all,

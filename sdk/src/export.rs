@@ -7,7 +7,7 @@ use crate::backend::{
     ResourceOutcome, ResourceRead, Target, ToolCall, ToolOutcome,
 };
 use crate::bindings::exports::cortex::gateway as wit;
-use crate::exporter::{AuditRecord, ExportError};
+use crate::exporter::{AuditRecord, ExportError, Keeper};
 use crate::json::Json;
 use crate::policy::{Decision, Item, PolicyError};
 use crate::{Backend, Description, Exporter, Package, Policy};
@@ -123,6 +123,16 @@ impl<T: Exporter> wit::exporter::Guest for ExporterComponent<T> {
     }
 }
 
+impl<T: Keeper> wit::keeping::Guest for ExporterComponent<T> {
+    fn purge(before: String) -> Result<u64, ExportError> {
+        T::purge(&before)
+    }
+
+    fn erase(issuer: Option<String>, subject: String) -> Result<u64, ExportError> {
+        T::erase(issuer.as_deref(), &subject)
+    }
+}
+
 /// Compiles for a backend adapter only.
 pub const fn is_backend<T: Backend + Packaged>() {}
 
@@ -131,6 +141,12 @@ pub const fn is_policy<T: Policy + Packaged>() {}
 
 /// Compiles for an audit exporter only.
 pub const fn is_exporter<T: Exporter + Packaged>() {}
+
+/// Compiles for an audit exporter only that looks after its records.
+pub const fn is_keeper<T: Keeper + Packaged>() {}
+
+/// World `audit-keeper`, encoded by `build.rs`.
+pub const AUDIT_KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/audit-keeper"));
 
 /// World `backend-adapter`, encoded by `build.rs`.
 pub const BACKEND_ADAPTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/backend-adapter"));
@@ -208,13 +224,37 @@ macro_rules! export_exporter {
     };
 }
 
-/// The three export macros, written once. A component-type section tells the linker which world
+/// Exports a type that implements [`Keeper`](crate::Keeper) as this crate's component.
+///
+/// ```
+/// # use cortex_plugin_sdk::prelude::*;
+/// # use cortex_plugin_sdk::Keeper;
+/// # struct Forget;
+/// # impl Exporter for Forget {
+/// #     fn export_batch(records: &[AuditRecord]) -> Result<usize, ExportError> { Ok(records.len()) }
+/// # }
+/// # impl Keeper for Forget {
+/// #     fn purge(_: &str) -> Result<u64, ExportError> { Ok(0) }
+/// #     fn erase(_: Option<&str>, _: &str) -> Result<u64, ExportError> { Ok(0) }
+/// # }
+/// cortex_plugin_sdk::export_keeper!(Forget);
+/// ```
+#[macro_export]
+macro_rules! export_keeper {
+    ($plugin:ident) => {
+        $crate::__export!($plugin is_keeper, ExporterComponent, AUDIT_KEEPER, exporter
+            __export_cortex_gateway_exporter_0_2_0_cabi, keeping
+            __export_cortex_gateway_keeping_0_2_0_cabi "component-type:cortex-audit-keeper");
+    };
+}
+
+/// The export macros, written once. A component-type section tells the linker which world
 /// this is; without it the exported functions would be nameless.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
-    ($plugin:ident $check:ident, $component:ident, $world:ident, $interface:ident $export:ident
-        $section:literal) => {
+    ($plugin:ident $check:ident, $component:ident, $world:ident,
+        $($interface:ident $export:ident),+ $section:literal) => {
         impl $crate::__private::Packaged for $plugin {
             const PACKAGE: $crate::Package = $crate::Package {
                 name: env!("CARGO_PKG_NAME"),
@@ -232,9 +272,11 @@ macro_rules! __export {
             $crate::bindings::exports::cortex::gateway::plugin::__export_cortex_gateway_plugin_0_2_0_cabi!(
                 Component with_types_in $crate::bindings::exports::cortex::gateway::plugin
             );
-            $crate::bindings::exports::cortex::gateway::$interface::$export!(
-                Component with_types_in $crate::bindings::exports::cortex::gateway::$interface
-            );
+            $(
+                $crate::bindings::exports::cortex::gateway::$interface::$export!(
+                    Component with_types_in $crate::bindings::exports::cortex::gateway::$interface
+                );
+            )+
 
             #[used]
             #[unsafe(link_section = $section)]

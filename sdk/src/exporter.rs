@@ -23,6 +23,25 @@ pub trait Exporter {
     fn export_batch(records: &[AuditRecord]) -> Result<usize, ExportError>;
 }
 
+/// What an exporter may offer besides that keeps records where they can be found again.
+/// [`export_keeper!`](crate::export_keeper) makes it a component.
+pub trait Keeper: Exporter {
+    /// Deletes the records that are older than `before` (RFC 3339, UTC), and says how many.
+    ///
+    /// # Errors
+    ///
+    /// When they could not be deleted. Some may have been.
+    fn purge(before: &str) -> Result<u64, ExportError>;
+
+    /// Takes what is about a person out of all records of this subject, of one issuer or of any, and says how
+    /// many there were.
+    ///
+    /// # Errors
+    ///
+    /// When that could not be done. Some may have been changed.
+    fn erase(issuer: Option<&str>, subject: &str) -> Result<u64, ExportError>;
+}
+
 impl ExportError {
     /// Try the same batch again later.
     pub fn unavailable(why: impl Into<String>) -> Self {

@@ -47,6 +47,7 @@ pub mod memory;
 pub mod metrics;
 mod plugin;
 pub mod policy;
+pub mod postgres;
 pub mod prelude;
 pub mod progress;
 pub mod schema;
@@ -56,7 +57,7 @@ pub mod sse;
 pub mod testing;
 
 pub use backend::Backend;
-pub use exporter::Exporter;
+pub use exporter::{Exporter, Keeper};
 pub use plugin::{Capability, Description, Package};
 pub use policy::Policy;
 

@@ -60,6 +60,12 @@ impl Description {
         self.wants("kv", Some(kib.to_string()), reason)
     }
 
+    /// Asks for [statements](crate::postgres) to the database of this name.
+    #[must_use]
+    pub fn wants_postgres(self, database: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.wants("postgres", Some(database.into()), reason)
+    }
+
     /// Asks for any capability, with a reason that an operator can decide on.
     #[must_use]
     pub fn wants(

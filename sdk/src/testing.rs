@@ -14,6 +14,7 @@
 //! assert_eq!(backend.requests().len(), 1);
 //! ```
 
+mod database;
 mod kept;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,8 @@ use crate::json::Json;
 use crate::log::Level;
 use crate::policy::Item;
 
+pub(crate) use database::transaction;
+pub use database::{Database, affected, database, rows};
 pub(crate) use kept::{count, gauge, kv_get, kv_keys, kv_set, kv_swap};
 pub use kept::{counted, gauged, grant_kv};
 
