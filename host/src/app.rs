@@ -156,6 +156,7 @@ pub async fn serve(
     refreshing.push(spawn_tidying(&gateway));
     refreshing.push(spawn_watching(&gateway));
     refreshing.push(spawn_loading(&gateway));
+    refreshing.push(spawn_purging(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
     // The socket is that of the gateway that has the store.
     if own_store {
@@ -283,6 +284,12 @@ fn spawn_watching(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
 fn spawn_loading(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move { gateway.plugins.keep_watched().await })
+}
+
+fn spawn_purging(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
+    let plugins = Arc::clone(&gateway.plugins);
+    let retention = gateway.config.audit.retention;
+    tokio::spawn(async move { audit::keeping::keep_purged(&plugins, retention).await })
 }
 
 fn spawn_tidying(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {

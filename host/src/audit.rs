@@ -9,6 +9,7 @@ mod anchor;
 mod chain;
 mod cursor;
 mod export;
+pub mod keeping;
 mod keys;
 mod line;
 mod positions;

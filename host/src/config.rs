@@ -130,6 +130,8 @@ pub struct Config {
     pub traces: Option<TraceConfig>,
     /// Lets operators in over HTTP, when set.
     pub admin_secret: Option<Secret>,
+    /// Lets schedulers in (`CRON_SECRET`).
+    pub cron_secret: Option<Secret>,
     /// Largest accepted request body, in bytes.
     pub max_body_bytes: usize,
     /// The dev bypass, if it is on.
@@ -169,7 +171,7 @@ pub struct Config {
 
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
-const NOT_YET: &[&str] = &["CORTEX_DATABASE_URL", "CORTEX_REDIS_URL", "CRON_SECRET"];
+const NOT_YET: &[&str] = &["CORTEX_DATABASE_URL", "CORTEX_REDIS_URL"];
 
 /// A variable of the process environment.
 pub fn variable(name: &str) -> Option<String> {
@@ -262,7 +264,8 @@ impl Config {
             integrity: integrity::read(&mut vars),
             admin_listen: admin_listen(&mut vars),
             traces,
-            admin_secret: admin_secret(&mut vars),
+            admin_secret: long_secret(&mut vars, "CORTEX_ADMIN_SECRET"),
+            cron_secret: long_secret(&mut vars, "CRON_SECRET"),
             max_body_bytes: vars.number(
                 "CORTEX_MAX_BODY_BYTES",
                 1024 * 1024,
@@ -299,11 +302,11 @@ impl Config {
 /// Shortest admin secret, in bytes.
 const MIN_ADMIN_SECRET: usize = 16;
 
-fn admin_secret(vars: &mut Vars<'_>) -> Option<Secret> {
-    let secret = vars.secret("CORTEX_ADMIN_SECRET")?;
+fn long_secret(vars: &mut Vars<'_>, name: &'static str) -> Option<Secret> {
+    let secret = vars.secret(name)?;
     if secret.reveal().len() < MIN_ADMIN_SECRET {
         vars.wrong(
-            "CORTEX_ADMIN_SECRET",
+            name,
             None,
             "expected 16 characters or more, such as `openssl rand -hex 32` gives",
         );

@@ -4,6 +4,7 @@ mod admin;
 mod challenge;
 mod connection;
 mod contract;
+mod cron;
 mod descriptors;
 mod links;
 mod listener;

@@ -340,10 +340,10 @@ fn tickets_go_to_backends_that_are_there_and_to_a_hook_that_is_not_shown() {
 
 #[test]
 fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CRON_SECRET", "s3cret")]).expect("usable");
+    let config = read(&[DEV, ("CORTEX_REDIS_URL", "redis://127.0.0.1")]).expect("usable");
     assert_eq!(
         config.notes,
-        ["CRON_SECRET is set, but this version does not act on it yet"]
+        ["CORTEX_REDIS_URL is set, but this version does not act on it yet"]
     );
 }
 

@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use tracing::warn;
 
 use super::Failed;
+use crate::audit::keeping::{self, Kept};
 use crate::audit::{ExporterFigures, Filter, KeyError, Progress, ReadError, Reader, Wanted};
 use crate::pipeline::Gateway;
 use crate::store::Store;
@@ -80,15 +81,20 @@ pub(super) async fn run(
         } => Ok(json!(reader.query(&filter, wanted, limit).await?)),
         Audit::Erase { subject, issuer } => {
             let erased = reader.erase(&subject, issuer.as_deref()).await?;
-            // Exporters that keep records themselves and can forget are to be told here, each with
-            // the subject and the issuers of `erased`.
             if !erased.is_empty() {
                 warn!(
                     audit.erased = erased.len(),
                     "the personal parts of a subject's audit records were forgotten"
                 );
             }
-            Ok(json!({ "erased": erased }))
+            // Whether or not this gateway has a key of the subject: an exporter may keep older records.
+            let kept = match gateway {
+                Some(gateway) => {
+                    keeping::erase(&gateway.plugins, issuer.as_deref(), &subject).await
+                }
+                None => Kept::new(),
+            };
+            Ok(json!({ "erased": erased, "exporters": kept, "running": gateway.is_some() }))
         }
     }
 }

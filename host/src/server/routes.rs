@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::admin;
 use super::contract;
+use super::cron;
 use super::links;
 use super::pages;
 use super::respond::{self, Reply};
@@ -39,6 +40,10 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
         ("/api/admin/tool-integrity" | "/metrics", _) => match gw.hosts.check(&arrival.head) {
             Ok(()) => admin::answer(gw, arrival).await,
+            Err(refusal) => respond::plainly_refused(&refusal),
+        },
+        (cron::PATH, _) => match gw.hosts.check(&arrival.head) {
+            Ok(()) => cron::answer(gw, arrival).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (path, _) if path.starts_with(contract::PATH) => match gw.hosts.check(&arrival.head) {

@@ -155,10 +155,10 @@ pub(super) fn question(subject: &str) -> String {
 /// What was forgotten.
 pub(super) fn erased(told: &Value) -> String {
     let erased = told["erased"].as_array().map_or(&[][..], Vec::as_slice);
-    if erased.is_empty() {
-        return "no key of this subject is kept: nothing was erased\n".to_owned();
-    }
     let mut text = String::new();
+    if erased.is_empty() {
+        text.push_str("no key of this subject is kept: nothing was erased here\n");
+    }
     for one in erased {
         let _ = writeln!(
             text,
@@ -166,7 +166,21 @@ pub(super) fn erased(told: &Value) -> String {
             shown(&one["issuer"])
         );
     }
-    text.push_str("copies that exporters keep have to be erased there\n");
+    for (name, outcome) in told["exporters"].as_object().into_iter().flatten() {
+        let _ = match outcome["Ok"].as_u64() {
+            Some(count) => writeln!(text, "erased by {}: {count} records", plain(name)),
+            None => writeln!(
+                text,
+                "NOT erased by {}: {}",
+                plain(name),
+                shown(&outcome["Err"])
+            ),
+        };
+    }
+    text.push_str(match told["running"].as_bool() {
+        Some(false) => "no gateway runs: exporters that keep records were not asked; hint: ask again when it runs\n",
+        _ => "copies that other exporters have handed on have to be erased there\n",
+    });
     text
 }
 
