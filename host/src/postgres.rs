@@ -165,6 +165,10 @@ impl Database {
         let limit = most;
         let begun = client.transaction().await;
         let transaction = begun.map_err(|error| told(0, &error))?;
+        // So that the database, too, stops when nobody waits any more.
+        let bound = format!("SET LOCAL statement_timeout = '{}s'", STATEMENTS.as_secs());
+        let bounded = transaction.batch_execute(&bound).await;
+        bounded.map_err(|error| told(0, &error))?;
         let mut outcomes = Vec::with_capacity(statements.len());
         for (number, statement) in statements.iter().enumerate() {
             let told = |error: &tokio_postgres::Error| told(number, error);

@@ -97,7 +97,7 @@ async fn old_records_are_purged_and_persons_forgotten() {
     let asked = async |secret: &str| {
         let client = gateway.client.with_token(secret);
         let answer = client.get("/api/cron/purge-audit").await;
-        (answer.status, answer.text())
+        (answer.status.as_u16(), answer.text())
     };
     assert_eq!(asked("wrong").await.0, 403);
     let purged = (

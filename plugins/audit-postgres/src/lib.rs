@@ -108,7 +108,15 @@ fn read_settings() -> Result<Settings, ExportError> {
 /// All records in one statement and one value: PostgreSQL takes them apart.
 fn insert(settings: &Settings, records: &[AuditRecord]) -> Statement {
     let names = schema::MEMBERS.map(|(name, _)| name);
-    let of_record = names.map(|name| format!("r.{name}")).join(", ");
+    // One record that lacks what every one has must not keep all others waiting.
+    let of_record = names.map(|name| match name {
+        "hash" => "coalesce(r.hash, 'none ' || md5(e::text))".to_owned(),
+        "sequence" => "coalesce(r.sequence, 0)".to_owned(),
+        "ts" => "coalesce(r.ts, now())".to_owned(),
+        "success" => "coalesce(r.success, false)".to_owned(),
+        _ => format!("r.{name}"),
+    });
+    let of_record = of_record.join(", ");
     let typed = schema::MEMBERS.map(|(name, of)| format!("{name} {of}"));
     let quoted = names.map(|name| format!("'{name}'"));
     let text = format!(
