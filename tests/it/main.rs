@@ -8,6 +8,7 @@
 mod accounts;
 mod audit;
 mod audit_otlp;
+mod audit_postgres;
 mod audit_trail;
 mod backends;
 mod batches;

@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod legacy_only;
 pub mod mcp_server;
 pub mod origin;
+pub mod postgres;
 pub mod provider;
 pub mod relay;
 pub mod stream;
@@ -54,6 +55,7 @@ pub fn component(name: &str) -> PathBuf {
         "audit-webhook",
         "backend-openapi",
         "audit-otlp",
+        "audit-postgres",
         "mischief",
         "describe-trap",
         "policy-trap",

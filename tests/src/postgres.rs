@@ -1,0 +1,177 @@
+//! A real PostgreSQL server of a test's own: a cluster in a folder that goes away with it.
+
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Longest that the server may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What lets in. It must turn up nowhere.
+pub const PASSWORD: &str = "pa55word-of-the-database";
+
+/// The server.
+pub struct Postgres {
+    bin: PathBuf,
+    folder: TempDir,
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// Starts one. `None`, with a line that says so, where PostgreSQL is not installed and this is no build
+    /// machine.
+    pub fn start() -> Option<Self> {
+        let Some(bin) = bin() else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "PostgreSQL is not installed (Debian: postgresql)"
+            );
+            eprintln!("skipped: PostgreSQL is not installed");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let words = folder.path().join("password");
+        std::fs::write(&words, PASSWORD).expect("written");
+        if is_root() {
+            // PostgreSQL does not run as root.
+            let owned = Command::new("chown")
+                .args(["-R", "postgres"])
+                .arg(folder.path())
+                .status();
+            assert!(owned.is_ok_and(|status| status.success()), "chown");
+        }
+        let data = folder.path().join("data");
+        let made = as_somebody(&bin.join("initdb"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "postgres", "-A", "scram-sha-256", "--no-sync"])
+            .arg(format!("--pwfile={}", words.display()))
+            .output();
+        expect(made, "initdb");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let mut made = Self {
+            bin,
+            folder,
+            port: port.expect("a free port").port(),
+            server: None,
+        };
+        made.run();
+        Some(made)
+    }
+
+    /// Where it is, with its password.
+    pub fn url(&self) -> String {
+        format!(
+            "postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres",
+            self.port
+        )
+    }
+
+    /// Starts it again after [`Self::stop`].
+    pub fn run(&mut self) {
+        let server = as_somebody(&self.bin.join("postgres"))
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .args([
+                "-p",
+                &self.port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+            ])
+            .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.server = Some(server.expect("it starts"));
+        let began = std::time::Instant::now();
+        while !self.ask("SELECT 1").status.success() {
+            assert!(began.elapsed() < PATIENCE, "it does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Stops it; who is connected loses the connection.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // SIGINT: at once, and in order.
+            let _ = Command::new("kill")
+                .args(["-INT", &server.id().to_string()])
+                .status();
+            let _ = server.wait();
+        }
+    }
+
+    /// What a query answers: a line a row, columns separated by `|`.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        let answer = self.ask(sql);
+        let told = String::from_utf8_lossy(&answer.stderr);
+        assert!(answer.status.success(), "{sql}: {told}");
+        let text = String::from_utf8_lossy(&answer.stdout);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn ask(&self, sql: &str) -> Output {
+        let asked = Command::new(self.bin.join("psql"))
+            .args([
+                "-X",
+                "-A",
+                "-t",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                &self.url(),
+                "-c",
+                sql,
+            ])
+            .output();
+        asked.expect("psql runs")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Where its programs are.
+fn bin() -> Option<PathBuf> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    versions.extend(std::env::split_paths(&path));
+    versions
+        .into_iter()
+        .rfind(|bin| bin.join("initdb").exists())
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
+}
+
+/// A command of somebody who is not root.
+fn as_somebody(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--init-groups"])
+        .arg(program);
+    command
+}
+
+fn expect(outcome: std::io::Result<Output>, what: &str) {
+    let outcome = outcome.expect(what);
+    let told = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success(), "{what}: {told}");
+}
