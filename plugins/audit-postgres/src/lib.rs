@@ -180,7 +180,7 @@ fn migrate(settings: &Settings) -> Result<(), ExportError> {
     }
     match postgres::transaction(DATABASE, schema::migrate(settings, had)) {
         Ok(_) => {
-            log::info(&format!(
+            log::info(format!(
                 "the table {} is made or changed",
                 settings.full_name()
             ));

@@ -110,7 +110,10 @@ pub(crate) fn prepare(settings: &Settings) -> Vec<Statement> {
         // The same for all gateways that write to this table, and for nothing else.
         Statement::new("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text")
             .with(settings.full_name()),
-        Statement::new(format!("CREATE SCHEMA IF NOT EXISTS {schema}")),
+        // `IF NOT EXISTS` would ask for the right to make schemas even where this one is there.
+        Statement::new(format!(
+            "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; END IF; END $$"
+        )),
         Statement::new(format!(
             "CREATE TABLE IF NOT EXISTS {steps} (step bigint PRIMARY KEY, done timestamptz NOT NULL DEFAULT now())"
         )),

@@ -130,3 +130,24 @@ fn no_nul_reaches_the_database() {
         assert_eq!(storable(json), kept);
     }
 }
+
+#[test]
+fn a_schema_that_is_there_is_not_made() {
+    testing::set_settings(r#"{"schema":"audit"}"#);
+    let settings = read_settings().expect("settings");
+    let texts: Vec<String> = schema::prepare(&settings)
+        .into_iter()
+        .map(|one| one.text)
+        .collect();
+    let making: Vec<&String> = texts
+        .iter()
+        .filter(|text| text.contains("CREATE SCHEMA"))
+        .collect();
+    let [making] = making[..] else {
+        panic!("{texts:?}");
+    };
+    assert!(
+        making.contains("IF to_regnamespace('\"audit\"') IS NULL THEN CREATE SCHEMA \"audit\";"),
+        "{making}"
+    );
+}

@@ -6,19 +6,20 @@ use std::rc::Rc;
 use crate::postgres::{Outcome, PostgresError, Statement};
 
 type Answer = Box<dyn Fn(&[Statement]) -> Result<Vec<Outcome>, PostgresError>>;
+type Seen = Rc<RefCell<Vec<Statement>>>;
 
 thread_local! {
-    static DATABASE: RefCell<Option<(Answer, Rc<RefCell<Vec<Statement>>>)>> = const { RefCell::new(None) };
+    static DATABASE: RefCell<Option<(Answer, Seen)>> = const { RefCell::new(None) };
 }
 
 /// Stands for the databases of this thread, until dropped.
-pub struct Database(Rc<RefCell<Vec<Statement>>>);
+pub struct Database(Seen);
 
 /// Answers the transactions of this thread, whatever the name of the database.
 pub fn database(
     answer: impl Fn(&[Statement]) -> Result<Vec<Outcome>, PostgresError> + 'static,
 ) -> Database {
-    let seen = Rc::new(RefCell::new(Vec::new()));
+    let seen = Seen::default();
     DATABASE.set(Some((Box::new(answer), Rc::clone(&seen))));
     Database(seen)
 }
