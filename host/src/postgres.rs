@@ -117,7 +117,8 @@ impl Database {
             config.application_name("cortex-gateway");
         }
         let manager = ManagerConfig {
-            recycling_method: RecyclingMethod::Verified,
+            // Nothing that one transaction has set is there for the next one.
+            recycling_method: RecyclingMethod::Clean,
         };
         let manager = Manager::from_config(config, MakeRustlsConnect::new(tls()?), manager);
         let pool = Pool::builder(manager)

@@ -93,8 +93,8 @@ async fn each_message_of_a_batch_is_answered_and_recorded_by_itself() {
             "notifications/initialized -",
             "tools/call -",
             "tools/call -",
-            "tools/eat method_not_found",
             "tools/list -",
+            "unknown method_not_found",
         ]
     );
 }

@@ -141,17 +141,17 @@ impl Drop for Postgres {
 
 /// Where its programs are.
 fn bin() -> Option<PathBuf> {
-    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-        .collect();
-    versions.sort();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    versions.extend(std::env::split_paths(&path));
-    versions
-        .into_iter()
-        .rfind(|bin| bin.join("initdb").exists())
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // Debian has them where no shell looks.
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let versions = versions.into_iter().flatten();
+    places.extend(versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))));
+    let mut whole = places.into_iter().filter(|bin| {
+        let mut programs = ["initdb", "postgres", "psql"].iter();
+        programs.all(|program| bin.join(program).exists())
+    });
+    whole.next_back()
 }
 
 fn is_root() -> bool {

@@ -8,6 +8,18 @@ use crate::postgres::{Database, PostgresError as Failed, Statement as Plain};
 
 /// Most statements of one call of the import.
 const MOST_STATEMENTS: usize = 1_000;
+/// Words with which a statement would end or divide the transaction that it is a part of.
+const CONTROL: [&str; 9] = [
+    "abort",
+    "begin",
+    "commit",
+    "end",
+    "prepare",
+    "release",
+    "rollback",
+    "savepoint",
+    "start",
+];
 /// Most parameters of one statement: what the protocol can count.
 const MOST_PARAMETERS: usize = 65_535;
 
@@ -74,6 +86,10 @@ fn check(statements: &[Statement]) -> Result<(), PostgresError> {
             let why = format!("more than {MOST_PARAMETERS} parameters in a statement");
             return Err(PostgresError::LimitExceeded(why));
         }
+        if let Some(word) = control(&statement.text) {
+            let why = format!("`{word}`: a call is one transaction, and ends by itself");
+            return Err(PostgresError::Invalid(why));
+        }
         let mut texts = statement.parameters.iter().flatten();
         if statement.text.contains('\0') || texts.any(|text| text.contains('\0')) {
             let why = "PostgreSQL has no texts with a NUL character".to_owned();
@@ -81,6 +97,39 @@ fn check(statements: &[Statement]) -> Result<(), PostgresError> {
         }
     }
     Ok(())
+}
+
+/// The word of a statement that has to do with transactions, if it begins with one.
+fn control(text: &str) -> Option<&'static str> {
+    let blank = |c: char| c.is_whitespace() || c == ';';
+    let mut text = text.trim_start_matches(blank);
+    while let Some(rest) = comment(text) {
+        text = rest.trim_start_matches(blank);
+    }
+    let word = text.split(|c: char| !c.is_ascii_alphabetic()).next()?;
+    let mut known = CONTROL.into_iter();
+    known.find(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// What follows a comment at the beginning.
+fn comment(text: &str) -> Option<&str> {
+    if let Some(rest) = text.strip_prefix("--") {
+        return Some(rest.split_once('\n').map_or("", |(_, after)| after));
+    }
+    // Comments of this kind may stand within each other.
+    let mut rest = text.strip_prefix("/*")?;
+    let mut depth = 1;
+    while depth > 0 {
+        rest = rest.split_at_checked(rest.find(['/', '*'])?)?.1;
+        let (length, step) = match rest.get(..2) {
+            Some("/*") => (2, 1),
+            Some("*/") => (2, -1),
+            _ => (1, 0),
+        };
+        rest = rest.get(length..)?;
+        depth += step;
+    }
+    Some(rest)
 }
 
 fn failed(error: &Failed, plugin: &crate::types::PluginName) -> PostgresError {
@@ -101,5 +150,44 @@ fn failed(error: &Failed, plugin: &crate::types::PluginName) -> PostgresError {
         }),
         Failed::Invalid { .. } => PostgresError::Invalid(error.to_string()),
         Failed::TooLarge(_) => PostgresError::LimitExceeded(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_statement_ends_its_transaction() {
+        for (text, word) in [
+            ("COMMIT", Some("commit")),
+            (" ; rollback to x", Some("rollback")),
+            ("-- innocent\nEND", Some("end")),
+            ("/* a /* b */ c */ Begin", Some("begin")),
+            ("/* open", None),
+            ("SELECT 'commit'", None),
+            ("UPDATE ends SET commit = 1", None),
+            ("", None),
+        ] {
+            assert_eq!(control(text), word, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_postgresql_cannot_take_is_not_sent() {
+        let statement = |text: &str, parameter: &str| Statement {
+            text: text.to_owned(),
+            parameters: vec![Some(parameter.to_owned())],
+        };
+        assert!(check(&[statement("SELECT $1", "fine")]).is_ok());
+        for bad in [
+            statement("SELECT $1", "a\0b"),
+            statement("SELECT\0", "x"),
+            statement("COMMIT", "x"),
+        ] {
+            assert!(matches!(check(&[bad]), Err(PostgresError::Invalid(_))));
+        }
+        let many = vec![statement("SELECT 1", "x"); MOST_STATEMENTS + 1];
+        assert!(matches!(check(&many), Err(PostgresError::LimitExceeded(_))));
     }
 }
