@@ -35,6 +35,8 @@ async fn the_same_script_is_right_in_every_language() {
 async fn every_language_calls_as_the_caller_and_sees_no_token() {
     let mut builder = GatewayBuilder::new()
         .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:relay:write")
+        .env("CORTEX_PLUGIN_INSTANCES", "subject")
+        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
         .env("CORTEX_BACKEND_TIMEOUT_MS", "1500");
     let mut apps = Vec::new();
     for language in LANGUAGES {
@@ -85,6 +87,10 @@ async fn every_language_calls_as_the_caller_and_sees_no_token() {
 
         let seen = app.seen("echo");
         assert_eq!(seen.len(), 2, "{language}");
+        // What an instance leaves open is not in the way of later calls.
+        for n in 0..150 {
+            assert_eq!(call("echo").await, heard, "{language}, call {n}");
+        }
         for seen in seen.iter().chain(&discovered) {
             assert!(!seen.headers.contains_key("cortex-credential"), "{seen:?}");
         }

@@ -357,7 +357,10 @@ impl Adapter {
         }
     }
 
-    fn keep(&self, key: Option<WarmKey>, guest: Guest<AdapterExports>) {
+    fn keep(&self, key: Option<WarmKey>, mut guest: Guest<AdapterExports>) {
+        if guest.is_cluttered() {
+            return;
+        }
         if let Some(key) = key {
             self.warm.put(key, guest);
         }

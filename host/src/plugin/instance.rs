@@ -301,6 +301,12 @@ impl<B> Guest<B> {
         Arc::clone(&self.store.data().patience)
     }
 
+    /// Whether it has left so many handles open that a later call could find none. Languages that collect
+    /// their garbage give handles back when they do, which may be never.
+    pub(super) fn is_cluttered(&mut self) -> bool {
+        self.store.data_mut().table.iter_mut().count() > MOST_HANDLES / 2
+    }
+
     /// Reads how one call ended. After an error the instance must not be used again.
     pub(super) fn end<R>(
         &mut self,
