@@ -11,8 +11,10 @@ mod forms;
 use std::path::Path;
 use std::time::Duration;
 
+use cortex_tests::collector::FakeCollector;
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, Answer, FakeIssuer, Key, now};
+use cortex_tests::postgres::{PASSWORD, Postgres};
 use cortex_tests::provider::Instead;
 use cortex_tests::{Client, Era, FakeBackend, FakeMcp, Gateway, GatewayBuilder, Plan, Reply};
 use http::Method;
@@ -23,6 +25,7 @@ use forms::Canary;
 
 /// Everything, of our own code even more.
 const TALKATIVE: &str = "debug,cortex_gateway=trace";
+const DATABASE: &[u8] = b"[grants.postgres.audit]\nenv = \"AUDIT_DATABASE_URL\"\n";
 const ADMIN: &str = "Zq7adminsecret4hTy2Lm";
 const ARGUMENT: &str = "Zq7argument9vBn4Rw";
 const RESULT: &str = "Zq7resultvalue2mKp8";
@@ -137,6 +140,10 @@ struct Place {
     /// Keeps it running.
     _parrot: FakeMcp,
     issuer: FakeIssuer,
+    /// Takes traces.
+    traces: FakeCollector,
+    /// Takes audit records, where there is one.
+    database: Option<Postgres>,
     key: Key,
     /// Of tests that are not the gateway's answers: replies that nobody but their caller gets.
     replies: Vec<Reply>,
@@ -167,7 +174,18 @@ impl Place {
             "[settings]\nurl = \"{collector}/v1/logs\"\nsecret = true\n[grants]\nhttp = [\"{collector}\"]\n\
              [grants.secrets.collector]\norigin = \"{collector}\"\nenv = \"COLLECTOR\"\n"
         );
-        let gateway = GatewayBuilder::new()
+        let traces = FakeCollector::start().await;
+        let database = Postgres::start();
+        let mut builder = GatewayBuilder::new();
+        if let Some(database) = &database {
+            builder = builder
+                .plugin("audit-postgres")
+                .plugin_file("audit-postgres.toml", DATABASE)
+                .env("AUDIT_DATABASE_URL", &database.url());
+        }
+        let gateway = builder
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &traces.url())
+            .env("OTEL_TRACES_SAMPLER", "always_on")
             .issuer(&issuer)
             .backend("docs", &backend.url())
             .backend("rogue", &backend.url())
@@ -227,6 +245,7 @@ impl Place {
             ("a plugin's secret", PLUGIN_SECRET),
             ("the exchange's secret", EXCHANGE),
             ("what the issuer says of an error", ECHOED),
+            ("the database's password", PASSWORD),
         ];
         let mut canaries: Vec<_> = canaries
             .iter()
@@ -240,10 +259,33 @@ impl Place {
             mcp,
             _parrot: parrot,
             issuer,
+            traces,
+            database,
             key,
             replies: Vec::new(),
             canaries,
         }
+    }
+
+    /// The traces, and the table in which the records are.
+    async fn sent_elsewhere(&self) -> Written {
+        let calls = |spans: &[cortex_tests::collector::Span]| {
+            spans.iter().any(|span| span.name.starts_with("tools/call"))
+        };
+        self.traces.until(calls).await;
+        let mut sent = Written(vec![("the traces".to_owned(), self.traces.bytes())]);
+        if let Some(database) = &self.database {
+            let rows = || database.query("SELECT r::text FROM cortex_audit r");
+            let records = self.gateway.output().lines().count();
+            eventually(
+                || rows().len() >= records,
+                || format!("{} of {records}", rows().len()),
+            )
+            .await;
+            sent.0
+                .push(("the database".to_owned(), rows().join("\n").into_bytes()));
+        }
+        sent
     }
 
     fn claims(&self) -> Value {
@@ -677,6 +719,7 @@ async fn nothing_of_a_call_turns_up_anywhere_else() {
             .0
             .push(("the collector".to_owned(), sent.body.into_bytes()));
     }
+    written.0.extend(place.sent_elsewhere().await.0);
     written.is_clean(&place.canaries, |place, canary| {
         // Tickets are written to be read by operators: they are in the store as they are.
         canary == "a ticket" && place.contains("/data/store/")

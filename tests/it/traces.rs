@@ -45,8 +45,7 @@ fn sampled(parent: &str) -> String {
 fn call(meta: Value) -> String {
     let params =
         json!({ "name": "docs_echo", "arguments": { "text": "canary-argument" }, "_meta": meta });
-    json!({ "jsonrpc": "2.0", "id": "call-7", "method": "tools/call", "params": params })
-        .to_string()
+    json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string()
 }
 
 impl Stand {
@@ -107,7 +106,7 @@ async fn a_call_is_one_tree_from_its_client_to_its_backend() {
         ("mcp.protocol.version", "2025-11-25"),
         ("gen_ai.operation.name", "execute_tool"),
         ("gen_ai.tool.name", "docs_echo"),
-        ("jsonrpc.request.id", "call-7"),
+        ("jsonrpc.request.id", "7"),
         ("http.request.method", "POST"),
         ("network.transport", "tcp"),
         ("cortex.backend.id", "docs"),

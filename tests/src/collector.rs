@@ -107,6 +107,11 @@ impl FakeCollector {
         (taken.bytes.windows(text.len())).any(|window| window == text.as_bytes())
     }
 
+    /// Everything as it came.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.lock().bytes.clone()
+    }
+
     /// Waits until the spans are what a test needs, and returns them.
     pub async fn until(&self, enough: impl Fn(&[Span]) -> bool) -> Vec<Span> {
         let shown = || {

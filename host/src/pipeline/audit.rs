@@ -251,7 +251,7 @@ impl Record {
         receipt
     }
 
-    /// What a trace tells of the request: nothing that its caller has made up, but for the id.
+    /// What a trace tells of the request: nothing that its caller has made up.
     fn told(&self) -> trace::Outcome {
         let fields = &self.draft.public;
         let method = known_method(fields.method);
@@ -273,7 +273,7 @@ impl Record {
             fields.protocol_version.map(str::to_owned),
         );
         tell("mcp.session.id", self.draft.personal.session_id.clone());
-        tell("jsonrpc.request.id", self.id.as_ref().map(in_words));
+        tell("jsonrpc.request.id", self.id.as_ref().and_then(number));
         tell("cortex.backend.id", fields.target_app.clone());
         let mut name = match of_mcp {
             Some(method) => method.to_owned(),
@@ -303,10 +303,12 @@ impl Record {
     }
 }
 
-/// An id of a request as a text.
-fn in_words(id: &Id) -> String {
-    let text = serde_json::to_string(id).unwrap_or_default();
-    text.trim_matches('"').chars().take(128).collect()
+/// The id of a request, if it is a number. A text may hold whatever its caller has put there.
+fn number(id: &Id) -> Option<String> {
+    match id {
+        Id::Number(number) => Some(number.to_string()),
+        Id::Text(_) => None,
+    }
 }
 
 impl Drop for Record {
