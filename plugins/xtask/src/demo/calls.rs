@@ -94,7 +94,7 @@ In an MCP client, give the URL and one header. Many take this form:
 
   {{"mcpServers": {{"cortex": {{"type": "http", "url": "{url}", "headers": {{"{header}": "{value}"}}}}}}}}
 
-Plugins: {plugins} (what lies there is loaded at start)
+Plugins: {plugins} (what is dropped there is loaded at once)
 Logs:    {logs}
 
 Ctrl-C stops both."#

@@ -162,7 +162,7 @@ A token without a browser:
 
   curl -s -u {id}:{secret} {issuer}/token -d grant_type=client_credentials
 
-Plugins: {plugins} (what lies there is loaded at start)
+Plugins: {plugins} (what is dropped there is loaded at once)
 Logs:    {logs}
 
 Ctrl-C stops all three."#
