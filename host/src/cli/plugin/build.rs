@@ -11,7 +11,7 @@ use xtask::components;
 use crate::cli::keys;
 
 /// How often the files of a project are looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Build {
