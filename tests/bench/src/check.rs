@@ -5,7 +5,7 @@ use hyper::StatusCode;
 
 /// Whether `needle` occurs in `body`.
 pub(crate) fn contains(body: &[u8], needle: &[u8]) -> bool {
-    body.windows(needle.len().max(1)).any(|part| part == needle)
+    memchr::memmem::find(body, needle).is_some()
 }
 
 /// A status and the beginning of a body, for a message.

@@ -1,6 +1,7 @@
 //! One keep-alive connection of the load, with its MCP session where there is one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,73 +13,116 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::callers;
+use crate::callers::Callers;
 use crate::check::{contains, shown};
-use crate::exchange::{Exchange, PROTOCOL_VERSION};
+use crate::exchange::{Exchange, LEGACY, initialize};
 
 /// Longest wait for one answer.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// What a load does, over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// What it sends.
+    pub(crate) exchange: Exchange,
+    /// Whose calls they are.
+    pub(crate) callers: Callers,
+    /// Whether the peer answers everything alike, so that nothing in an answer tells whose it is.
+    pub(crate) to_echo: bool,
+}
+
+impl Call {
+    /// By another person on each connection.
+    pub(crate) fn new(exchange: Exchange) -> Self {
+        Self {
+            exchange,
+            callers: Callers::OnePerConnection,
+            to_echo: false,
+        }
+    }
+}
 
 /// A connection that sends one kind of call.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    exchange: Exchange,
+    call: Call,
+    /// Its place among the connections of its load.
+    place: usize,
+    tokens: Arc<[HeaderValue]>,
     headers: HeaderMap,
 }
 
 impl Connection {
     /// Connects, and begins an MCP session where the peer speaks MCP.
-    pub(crate) async fn open(address: SocketAddr, exchange: Exchange) -> Result<Self> {
-        let mut headers = exchange.headers();
+    pub(crate) async fn open(
+        address: SocketAddr,
+        call: Call,
+        place: usize,
+        tokens: Arc<[HeaderValue]>,
+    ) -> Result<Self> {
+        let mut headers = call.exchange.headers();
         headers.insert(HOST, HeaderValue::from_str(&address.to_string())?);
         let sender = connect(address).await?;
         let mut connection = Self {
             sender,
-            exchange,
+            call,
+            place,
+            tokens,
             headers,
         };
-        if exchange.is_cold() {
-            let authorization = callers::authorization(u64::MAX).await?;
-            connection.headers.insert(AUTHORIZATION, authorization);
-        }
-        if exchange.is_mcp() {
+        if call.exchange.has_session() && !call.to_echo {
+            // Whoever is unseen is so until their one call: somebody else begins the session.
+            let token = match call.callers {
+                Callers::Unseen => connection.tokens.len().saturating_sub(1 + place),
+                callers => callers.of(place, 0),
+            };
+            connection.authorize(token)?;
             connection.initialize().await.context("`initialize`")?;
         }
         Ok(connection)
     }
 
+    /// One connection with one caller.
+    pub(crate) async fn alone(address: SocketAddr, exchange: Exchange) -> Result<Self> {
+        let call = Call::new(exchange);
+        let tokens = call.callers.tokens(1, 0).await?;
+        Self::open(address, call, 0, tokens).await
+    }
+
     /// Makes call number `n` and checks its answer; returns how long that is.
     pub(crate) async fn call(&mut self, n: u64) -> Result<usize> {
-        if self.exchange.is_cold() {
-            let authorization = callers::authorization(n).await?;
-            self.headers.insert(AUTHORIZATION, authorization);
-        }
-        let (status, body) = self.post(self.exchange.body(n)).await?.into_parts();
-        let right = status.status == StatusCode::OK && self.exchange.is_answered_by(n, &body);
+        let answer = self.answer(n).await?;
+        let right = answer.status() == StatusCode::OK
+            && if self.call.to_echo {
+                !answer.body().is_empty()
+            } else {
+                self.call.exchange.is_answered_by(n, answer.body())
+            };
         ensure!(
             right,
             "wrong answer to call {n}: {}",
-            shown(status.status, &body)
+            shown(answer.status(), answer.body())
         );
-        Ok(body.len())
+        Ok(answer.body().len())
     }
 
-    /// Makes call number `n`, whatever its answer is, or none in time.
-    pub(crate) async fn disturb(&mut self, n: u64) {
-        // What becomes of it is not what is measured.
-        let _ = self.post(self.exchange.body(n)).await;
+    /// Makes call number `n`, whatever its answer is.
+    pub(crate) async fn answer(&mut self, n: u64) -> Result<Response<Bytes>> {
+        self.authorize(self.call.callers.of(self.place, n))?;
+        self.post(self.call.exchange.body(n)).await
+    }
+
+    fn authorize(&mut self, token: usize) -> Result<()> {
+        let token = self.tokens.get(token).context("too few callers")?;
+        self.headers.insert(AUTHORIZATION, token.clone());
+        Ok(())
     }
 
     async fn initialize(&mut self) -> Result<()> {
-        let hello = format!(
-            r#"{{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{{"protocolVersion":"{PROTOCOL_VERSION}","capabilities":{{}},"clientInfo":{{"name":"cortex-bench","version":"{}"}}}}}}"#,
-            env!("CARGO_PKG_VERSION")
-        );
-        let answer = self.post(hello.into()).await?;
-        let right = answer.status() == StatusCode::OK
-            && contains(answer.body(), PROTOCOL_VERSION.as_bytes());
+        let answer = self.post(initialize("hello").into()).await?;
+        let right = answer.status() == StatusCode::OK && contains(answer.body(), LEGACY.as_bytes());
         ensure!(
             right,
             "wrong answer: {}",
@@ -100,7 +144,7 @@ impl Connection {
     async fn post(&mut self, body: Bytes) -> Result<Response<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.exchange.path().parse()?;
+        *request.uri_mut() = self.call.exchange.path().parse()?;
         *request.headers_mut() = self.headers.clone();
         send(&mut self.sender, request).await
     }
@@ -123,6 +167,15 @@ pub(crate) async fn get_with(
     }
     let mut sender = connect(address).await?;
     send(&mut sender, request.body(Full::default())?).await
+}
+
+/// Sends a PUT on a connection of its own: how parts of the benchmark are told something.
+pub(crate) async fn put(address: SocketAddr, body: Bytes) -> Result<()> {
+    let request = Request::put("/").header(HOST, address.to_string());
+    let mut sender = connect(address).await?;
+    let answer = send(&mut sender, request.body(Full::new(body))?).await?;
+    ensure!(answer.status() == StatusCode::OK, "a part refuses");
+    Ok(())
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {

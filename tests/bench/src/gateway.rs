@@ -11,7 +11,6 @@ use tokio::process::Command;
 
 use crate::child::Process;
 use crate::client;
-use crate::exchange::{DEV_TOKEN, SCOPES};
 
 /// How long a gateway may take to be ready: the first start compiles the components.
 const LONGEST_START: Duration = Duration::from_secs(120);
@@ -21,9 +20,10 @@ const ADMIN_SECRET: &str = "bench-admin-secret-0123456789abcdef";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long an adapter's instance lives (`CORTEX_PLUGIN_INSTANCES`).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Instances {
     /// A fresh one for each call.
+    #[default]
     Call,
     /// A kept one for each subject.
     Subject,
@@ -35,22 +35,81 @@ pub(crate) struct Setup<'a> {
     pub(crate) binary: &'a Path,
     /// The components.
     pub(crate) plugins: &'a Path,
-    /// The one backend.
-    pub(crate) backend: SocketAddr,
-    /// Its own, empty directory.
+    /// Its own directory.
     pub(crate) data: &'a Path,
-    /// Whose tokens it takes, besides the dev bypass.
+    /// Whose tokens it takes.
     pub(crate) issuer: &'a str,
-    /// More backends, each with its adapter.
-    pub(crate) others: &'a [(&'a str, String)],
+    /// What lies behind it.
+    pub(crate) behind: &'a Behind,
+    /// How long instances live.
+    pub(crate) instances: Instances,
+    /// Variables besides the usual ones.
+    pub(crate) more: &'a [(&'static str, String)],
+}
+
+/// What lies behind a gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Behind {
+    /// The backend `bench`.
+    pub(crate) backend: SocketAddr,
+    /// Where more backends are, called `b1` and so on.
+    pub(crate) many: Option<(SocketAddr, usize)>,
+    /// Native MCP servers by their names.
+    pub(crate) natives: Vec<(&'static str, SocketAddr)>,
+    /// The backend once more, by these names, each with its adapter.
+    pub(crate) others: Vec<(&'static str, String)>,
+}
+
+impl Behind {
+    /// One backend.
+    pub(crate) fn one(backend: SocketAddr) -> Self {
+        Self {
+            backend,
+            many: None,
+            natives: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let mut variables = Vec::new();
+        let mut names = vec!["bench".to_owned()];
+        let mut add = |name: &str, what: &str, value: String| {
+            variables.push((format!("CORTEX_{}_{what}", name.to_uppercase()), value));
+        };
+        let url = |address: SocketAddr| format!("http://{address}");
+        add("backend_bench", "URL", url(self.backend));
+        for (name, adapter) in &self.others {
+            add(&format!("backend_{name}"), "URL", url(self.backend));
+            add(&format!("backend_{name}"), "ADAPTER", adapter.clone());
+            names.push((*name).to_owned());
+        }
+        if let Some((address, count)) = self.many {
+            for n in 1..count {
+                add(&format!("backend_b{n}"), "URL", url(address));
+                names.push(format!("b{n}"));
+            }
+        }
+        add("backends", "", names.join(","));
+        for (name, address) in &self.natives {
+            add(
+                &format!("mcp_{name}"),
+                "URL",
+                format!("http://{address}/mcp"),
+            );
+            add(&format!("mcp_{name}"), "SCOPE", format!("mcp:{name}:use"));
+        }
+        let natives: Vec<&str> = self.natives.iter().map(|(name, _)| *name).collect();
+        add("mcp_servers", "", natives.join(","));
+        for (name, _) in &mut variables {
+            name.truncate(name.trim_end_matches('_').len());
+        }
+        variables
+    }
 }
 
 /// Starts a gateway on a free port; it is not ready yet.
-pub(crate) async fn start(
-    name: String,
-    setup: &Setup<'_>,
-    instances: Instances,
-) -> Result<(Process, SocketAddr)> {
+pub(crate) async fn start(name: String, setup: &Setup<'_>) -> Result<(Process, SocketAddr)> {
     let address = free_address().await?;
     let mut command = Command::new(setup.binary);
     // What the caller's shell happens to hold must not change what is measured.
@@ -60,25 +119,13 @@ pub(crate) async fn start(
             command.env_remove(&variable);
         }
     }
-    let url = format!("http://{}", setup.backend);
-    let mut backends = "bench".to_owned();
-    for (backend, adapter) in setup.others {
-        let name = backend.to_uppercase();
-        backends = format!("{backends},{backend}");
-        command
-            .env(format!("CORTEX_BACKEND_{name}_URL"), &url)
-            .env(format!("CORTEX_BACKEND_{name}_ADAPTER"), adapter);
-    }
     command
+        .envs(setup.behind.variables())
         .env("CORTEX_LISTEN", address.to_string())
-        .env("CORTEX_BACKENDS", backends)
-        .env("CORTEX_BACKEND_BENCH_URL", &url)
         .env(
             "CORTEX_TECHNICAL_TOKEN",
             "bench-technical-token-0123456789abcdef",
         )
-        .env("CORTEX_DEV_BYPASS_TOKEN", DEV_TOKEN)
-        .env("CORTEX_DEV_BYPASS_SCOPES", SCOPES)
         .env("CORTEX_PLUGIN_DIR", setup.plugins)
         .env("CORTEX_DATA_DIR", setup.data)
         .env("OAUTH_ISSUER", setup.issuer)
@@ -88,11 +135,12 @@ pub(crate) async fn start(
         .env("RUST_LOG", "warn")
         .env(
             "CORTEX_PLUGIN_INSTANCES",
-            match instances {
+            match setup.instances {
                 Instances::Call => "call",
                 Instances::Subject => "subject",
             },
-        );
+        )
+        .envs(setup.more.iter().map(|(name, value)| (name, value)));
     Ok((Process::start(name, command)?, address))
 }
 
@@ -113,16 +161,18 @@ pub(crate) async fn wait_until_ready(process: &mut Process, address: SocketAddr)
     }
 }
 
-/// A figure of `/metrics`, by the text in front of it.
+/// A figure of `/metrics`, by the text in front of it; all of them added up where there are several.
 pub(crate) async fn figure(address: SocketAddr, name: &str) -> Result<f64> {
     let secret = ("x-cortex-admin-secret", ADMIN_SECRET);
     let answer = client::get_with(address, "/metrics", Some(secret)).await?;
     let text = String::from_utf8_lossy(answer.body()).into_owned();
-    let mut lines = text.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name));
-    value
-        .and_then(|value| value.trim().parse().ok())
-        .with_context(|| format!("no `{name}` in {text}"))
+    let values = text.lines().filter_map(|line| line.strip_prefix(name));
+    let values = values.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok());
+    let found: Vec<f64> = values.collect();
+    if found.is_empty() {
+        bail!("no `{name}` in {text}");
+    }
+    Ok(found.iter().sum())
 }
 
 /// An address that was free a moment ago.
@@ -131,4 +181,30 @@ async fn free_address() -> Result<SocketAddr> {
         .await
         .context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_behind_has_its_variables() {
+        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let behind = Behind {
+            many: Some((address, 3)),
+            natives: vec![("old", address)],
+            others: vec![("bad", "mischief".to_owned())],
+            ..Behind::one(address)
+        };
+        let variables = behind.variables();
+        let value = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| variable == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("CORTEX_BACKENDS"), Some("bench,bad,b1,b2"));
+        assert_eq!(value("CORTEX_BACKEND_B2_URL"), Some("http://127.0.0.1:1"));
+        assert_eq!(value("CORTEX_BACKEND_BAD_ADAPTER"), Some("mischief"));
+        assert_eq!(value("CORTEX_MCP_SERVERS"), Some("old"));
+        assert_eq!(value("CORTEX_MCP_OLD_SCOPE"), Some("mcp:old:use"));
+    }
 }

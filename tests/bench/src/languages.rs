@@ -4,8 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::Options;
 use crate::exchange::Exchange;
-use crate::gateway::Instances;
-use crate::stage::{Other, Scenario};
+use crate::sets::{Group, Scenario};
 
 /// Each language, and what the table calls its fresh and its kept instances.
 const LANGUAGES: [(&str, &str, &str); 4] = [
@@ -28,7 +27,7 @@ const LANGUAGES: [(&str, &str, &str); 4] = [
 ];
 
 /// Those of which there is a component.
-pub(crate) fn scenarios(options: &Options) -> Result<(Vec<Scenario>, Vec<Other>)> {
+pub(crate) fn group(options: &Options) -> Result<Group> {
     let (mut scenarios, mut others) = (Vec::new(), Vec::new());
     for (language, fresh, kept) in LANGUAGES {
         let adapter = format!("relay-{language}");
@@ -41,9 +40,18 @@ pub(crate) fn scenarios(options: &Options) -> Result<(Vec<Scenario>, Vec<Other>)
         };
         println!("{file}: {} KiB", size / 1024);
         others.push((language, adapter));
-        scenarios.push((fresh, Exchange::Relay(language), Instances::Call));
-        scenarios.push((kept, Exchange::Relay(language), Instances::Subject));
+        scenarios.push(Scenario::fresh(fresh, Exchange::Relay(language)));
+        scenarios.push(Scenario::kept(kept, Exchange::Relay(language)));
     }
     ensure!(!others.is_empty(), "no component of any language is there");
-    Ok((scenarios, others))
+    Ok(Group {
+        name: "languages",
+        tools: 1,
+        backends: 1,
+        others,
+        raw: Some(Exchange::Contract),
+        scenarios,
+        connections: vec![1, 32],
+        ..Group::default()
+    })
 }

@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use crate::client::Connection;
-use crate::exchange::Exchange;
+use crate::client::{Call, Connection};
 
 /// Longest latency that is told apart, in nanoseconds; the wait for an answer ends earlier.
 const LONGEST: u64 = 60_000_000_000;
@@ -35,15 +34,18 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Opens all connections.
+    /// Opens all connections, for `calls` calls in all at most.
     pub(crate) async fn open(
         address: SocketAddr,
-        exchange: Exchange,
+        call: Call,
         connections: u16,
+        calls: u64,
     ) -> Result<Self> {
+        let tokens = call.callers.tokens(connections, calls).await?;
         let mut open = Vec::with_capacity(connections.into());
-        for _ in 0..connections {
-            open.push(Connection::open(address, exchange).await?);
+        for place in 0..connections {
+            let tokens = Arc::clone(&tokens);
+            open.push(Connection::open(address, call, place.into(), tokens).await?);
         }
         Ok(Self {
             connections: open,
@@ -119,10 +121,17 @@ mod tests {
 
     use super::*;
     use crate::backend::Backend;
+    use crate::echo::Echo;
+    use crate::exchange::Exchange;
     use crate::proxy::Proxy;
     use crate::serve::{Answer, json, serve};
 
     const LIMIT: Duration = Duration::from_secs(20);
+
+    async fn open(address: SocketAddr, connections: u16) -> Load {
+        let call = Call::new(Exchange::Contract);
+        Load::open(address, call, connections, 1_000).await.unwrap()
+    }
 
     async fn start(part: impl Answer) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -134,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn every_call_through_the_proxy_is_answered_and_counted() {
         let proxy = start(Proxy::new(start(Backend::new(1)).await)).await;
-        let mut load = Load::open(proxy, Exchange::Contract, 4).await.unwrap();
+        let mut load = open(proxy, 4).await;
         for calls in [10, 500] {
             let outcome = load.run(calls, LIMIT).await.unwrap();
             assert_eq!(outcome.latencies.len(), calls);
@@ -145,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn more_calls_than_time_end_in_time() {
         let backend = start(Backend::new(1)).await;
-        let mut load = Load::open(backend, Exchange::Contract, 2).await.unwrap();
+        let mut load = open(backend, 2).await;
         let limit = Duration::from_millis(100);
         let outcome = load.run(u64::MAX, limit).await.unwrap();
         assert!(!outcome.latencies.is_empty());
@@ -166,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn one_wrong_answer_fails_the_run() {
         let stuck = start(Stuck).await;
-        let mut load = Load::open(stuck, Exchange::Contract, 1).await.unwrap();
+        let mut load = open(stuck, 1).await;
         let Err(error) = load.run(10, LIMIT).await else {
             panic!("the answer to call 3 passed for another");
         };
@@ -180,8 +189,21 @@ mod tests {
         let address = nobody.local_addr().unwrap();
         drop(nobody);
         let proxy = start(Proxy::new(address)).await;
-        let mut load = Load::open(proxy, Exchange::Contract, 1).await.unwrap();
+        let mut load = open(proxy, 1).await;
         let error = load.run(1, LIMIT).await.err().unwrap();
         assert!(format!("{error:#}").contains("502"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn the_echo_answers_what_it_was_told() {
+        let echo = start(Echo::default()).await;
+        crate::client::put(echo, "{}".into()).await.unwrap();
+        let call = Call {
+            to_echo: true,
+            ..Call::new(Exchange::List)
+        };
+        let mut load = Load::open(echo, call, 2, 10).await.unwrap();
+        let outcome = load.run(10, LIMIT).await.unwrap();
+        assert_eq!((outcome.latencies.len(), outcome.answer), (10, 2));
     }
 }

@@ -10,19 +10,27 @@ mod callers;
 mod check;
 mod child;
 mod client;
+mod echo;
 mod exchange;
 mod gateway;
 mod languages;
 mod load;
 mod measure;
+mod native;
 mod neighbours;
 mod process;
 mod proxy;
+mod refresh;
 mod report;
 mod scratch;
 mod serve;
+mod sets;
 mod stage;
+mod starts;
+mod streams;
 mod swaps;
+mod table;
+mod targets;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +38,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::sets::Set;
 
 /// Measures the gateway beside a raw hyper proxy.
 #[derive(Parser)]
@@ -54,25 +64,31 @@ struct Options {
     /// Directory with the components.
     #[arg(long, value_name = "DIR")]
     plugins: PathBuf,
-    /// Numbers of keep-alive connections to measure with.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,32",
+    /// What to measure; unless told, what there are targets for.
+    #[arg(long, value_name = "SET,SET", value_delimiter = ',')]
+    only: Option<Vec<Set>>,
+    /// Measure all of it: every set, size and mode.
+    #[arg(long)]
+    full: bool,
+    /// Numbers of keep-alive connections to measure with, instead of each set's own.
+    #[arg(long, value_name = "N,N", value_delimiter = ',',
           value_parser = clap::value_parser!(u16).range(1..=1024))]
-    connections: Vec<u16>,
+    connections: Option<Vec<u16>>,
     /// Calls of one measurement.
-    #[arg(long, value_name = "N", default_value_t = 20_000,
+    #[arg(long, value_name = "N", default_value_t = 10_000,
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     calls: u64,
-    /// Measure `tools/list` with 100, 1,000 and 10,000 tools instead of calls.
-    #[arg(long)]
-    lists: bool,
+    /// Write the tables to this file as well.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Measure the same adapter in several languages instead.
-    #[arg(long, requires = "guests", conflicts_with = "lists")]
+    #[arg(long, requires = "guests", conflicts_with_all = ["only", "full"])]
     languages: bool,
     /// Measure calls beside components that do their worst instead.
-    #[arg(long, requires = "guests", conflicts_with_all = ["lists", "languages"])]
+    #[arg(long, requires = "guests", conflicts_with_all = ["only", "full", "languages"])]
     neighbours: bool,
     /// Swap plugins so many times under load instead, and watch the gateway's memory.
-    #[arg(long, value_name = "N", conflicts_with_all = ["lists", "languages", "neighbours"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["only", "full", "languages", "neighbours"])]
     swaps: Option<u32>,
     /// Directory with the components of tests and examples besides the default ones.
     #[arg(long, value_name = "DIR")]
@@ -96,6 +112,14 @@ enum Part {
         #[arg(long, value_name = "N", default_value_t = 1)]
         tools: usize,
     },
+    /// A native MCP server with one tool.
+    Native {
+        /// `modern` or `legacy`.
+        #[arg(long, value_parser = ["modern", "legacy"])]
+        era: String,
+    },
+    /// A server that answers every POST with what was PUT last.
+    Echo,
     /// A reverse proxy that only forwards: the least that a hop over hyper costs.
     Proxy {
         /// Where to forward to.
@@ -118,6 +142,11 @@ async fn run(cli: Cli) -> Result<()> {
         (Some(Part::Backend { tools }), _) => {
             serve::until_stdin_ends(backend::Backend::new(tools)).await
         }
+        (Some(Part::Native { era }), _) => {
+            let modern = era == "modern";
+            serve::until_stdin_ends(native::Native { modern }).await
+        }
+        (Some(Part::Echo), _) => serve::until_stdin_ends(echo::Echo::default()).await,
         (Some(Part::Proxy { upstream }), _) => {
             serve::until_stdin_ends(proxy::Proxy::new(upstream)).await
         }

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
 use crate::Options;
-use crate::client::Connection;
+use crate::client::{Call, Connection};
 use crate::exchange::Exchange;
+use crate::gateway::{Behind, Instances};
 use crate::load::Load;
 use crate::stage::Stage;
 
@@ -42,7 +43,7 @@ struct Seen {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let mut stage = Stage::default();
     let outcome = measure(&mut stage, options).await;
-    stage.end().await;
+    stage.clear().await;
     let seen = outcome?;
     println!("| beside a component that | calls/s | p50 µs | p99 µs | p99 × alone |");
     println!("| --- | ---: | ---: | ---: | ---: |");
@@ -69,8 +70,13 @@ impl Seen {
 }
 
 async fn measure(stage: &mut Stage, options: &Options) -> Result<Vec<Seen>> {
-    let others = [("bad", "mischief".to_owned())];
-    let (_, address) = stage.one_gateway(options, &others).await?;
+    let mut behind = Behind::one(stage.backend(1).await?);
+    behind.others.push(("bad", "mischief".to_owned()));
+    let plugins = stage.plugins(options, &behind.others)?;
+    let gateway = stage
+        .gateway(options, &behind, &plugins, Instances::Call, &[])
+        .await?;
+    let address = gateway.address;
     let limit = Duration::from_secs(options.seconds);
     let mut seen: Vec<Seen> = (DEEDS.iter())
         .map(|deed| Seen {
@@ -78,7 +84,7 @@ async fn measure(stage: &mut Stage, options: &Options) -> Result<Vec<Seen>> {
             rounds: Vec::new(),
         })
         .collect();
-    let mut load = Load::open(address, Exchange::Call, MEASURED).await?;
+    let mut load = Load::open(address, Call::new(Exchange::Call), MEASURED, u64::MAX).await?;
     load.run(1_000, limit).await.context("warm-up")?;
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
@@ -87,10 +93,11 @@ async fn measure(stage: &mut Stage, options: &Options) -> Result<Vec<Seen>> {
             if !row.deed.is_empty() {
                 for _ in 0..ASKING {
                     let mut connection =
-                        Connection::open(address, Exchange::Deed(row.deed)).await?;
+                        Connection::alone(address, Exchange::Deed(row.deed)).await?;
                     asking.spawn(async move {
                         for n in 0.. {
-                            connection.disturb(n).await;
+                            // What becomes of it is not what is measured.
+                            let _ = connection.answer(n).await;
                             tokio::time::sleep(WAIT).await;
                         }
                     });

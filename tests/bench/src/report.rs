@@ -1,37 +1,36 @@
-//! From samples to the printed table.
+//! From samples to the printed tables.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::load::Outcome;
+use crate::table::{median, shown, table};
 
-const TITLES: [&str; 12] = [
-    "scenario",
-    "tools",
-    "connections",
-    "calls/s",
-    "p50 µs",
-    "p95 µs",
-    "p99 µs",
-    "CPU µs/call",
-    "answer KiB",
-    "idle MiB",
-    "peak MiB",
-    "CPU × proxy",
-];
+/// What a row is compared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Forwards, and does nothing else.
+    Proxy,
+    /// Answers the same bytes, and does nothing else.
+    Echo,
+    /// What is measured.
+    Gateway,
+}
 
 /// One measurement of one scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    calls_per_second: f64,
-    p50_us: f64,
-    p95_us: f64,
-    p99_us: f64,
-    cpu_us: f64,
-    answer_kib: f64,
-    peak_kib: u64,
+    /// Answers per second.
+    pub(crate) calls_per_second: f64,
+    /// Latencies in microseconds: the median, and 95, 99 and 99.9 of a hundred.
+    pub(crate) latency_us: [f64; 4],
+    /// Processor time of the process in the middle, for one call.
+    pub(crate) cpu_us: f64,
+    /// The longest answer.
+    pub(crate) answer_kib: f64,
+    /// The most memory of the process in the middle.
+    pub(crate) peak_kib: u64,
 }
 
 impl Sample {
@@ -41,9 +40,7 @@ impl Sample {
         let percentile = |p| outcome.latencies.value_at_quantile(p) as f64 / 1e3;
         Ok(Self {
             calls_per_second: f64::from(calls) / outcome.elapsed.as_secs_f64(),
-            p50_us: percentile(0.50),
-            p95_us: percentile(0.95),
-            p99_us: percentile(0.99),
+            latency_us: [0.50, 0.95, 0.99, 0.999].map(percentile),
             cpu_us: cpu.as_secs_f64() * 1e6 / f64::from(calls),
             answer_kib: outcome.answer as f64 / 1024.0,
             peak_kib,
@@ -52,11 +49,20 @@ impl Sample {
 }
 
 /// All samples of one scenario at one number of connections.
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// Its name. The first row of each number of tools and connections is the one to compare with.
-    pub(crate) scenario: &'static str,
+    /// The set it belongs to.
+    pub(crate) set: &'static str,
+    /// Rows of one group and one number of connections are compared with each other.
+    pub(crate) group: usize,
+    /// Its name.
+    pub(crate) scenario: String,
+    /// What it is compared as.
+    pub(crate) role: Role,
     /// How many tools the backend has.
     pub(crate) tools: usize,
+    /// How many backends there are.
+    pub(crate) backends: usize,
     /// Number of connections.
     pub(crate) connections: u16,
     /// Memory of the process in the middle before its first call.
@@ -66,76 +72,175 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn median(&self, field: impl Fn(&Sample) -> f64) -> f64 {
+    /// The median over the rounds.
+    pub(crate) fn median(&self, field: impl Fn(&Sample) -> f64) -> f64 {
         median(self.samples.iter().map(field).collect())
     }
 
-    fn cells(&self, proxy_cpu: f64) -> [String; 12] {
-        let cpu = self.median(|sample| sample.cpu_us);
+    /// The reference of this role that belongs to it.
+    pub(crate) fn reference<'a>(&self, rows: &'a [Self], role: Role) -> Option<&'a Self> {
+        rows.iter().find(|other| {
+            (other.group, other.connections, other.role) == (self.group, self.connections, role)
+        })
+    }
+
+    /// CPU of a call, as so many times the proxy's.
+    pub(crate) fn cpu_by_proxy(&self, rows: &[Self]) -> Option<f64> {
+        let proxy = self.reference(rows, Role::Proxy)?;
+        ratio(self.median(cpu), proxy.median(cpu))
+    }
+
+    /// Calls per second, as a part of the echo's.
+    pub(crate) fn rate_by_echo(&self, rows: &[Self]) -> Option<f64> {
+        let echo = self.reference(rows, Role::Echo)?;
+        ratio(self.median(rate), echo.median(rate))
+    }
+
+    fn cells(&self, rows: &[Self]) -> Vec<String> {
+        let or_dash = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+        let latency = |n: usize| format!("{:.0}", self.median(|sample| sample.latency_us[n]));
         let peak = self.samples.iter().map(|sample| sample.peak_kib).max();
-        let ratio = if proxy_cpu > 0.0 {
-            format!("{:.2}", cpu / proxy_cpu)
-        } else {
-            // Fewer calls than a tick of the CPU clock: nothing to compare with.
-            "-".to_owned()
-        };
-        [
-            self.scenario.to_owned(),
+        vec![
+            self.set.to_owned(),
+            self.scenario.clone(),
             self.tools.to_string(),
+            self.backends.to_string(),
             self.connections.to_string(),
-            format!("{:.0}", self.median(|sample| sample.calls_per_second)),
-            format!("{:.0}", self.median(|sample| sample.p50_us)),
-            format!("{:.0}", self.median(|sample| sample.p95_us)),
-            format!("{:.0}", self.median(|sample| sample.p99_us)),
-            format!("{cpu:.1}"),
+            format!("{:.0}", self.median(rate)),
+            latency(0),
+            latency(1),
+            latency(2),
+            latency(3),
+            // Microseconds of one call are hundredths of a second of 10,000.
+            format!("{:.2}", self.median(cpu) / 100.0),
             format!("{:.1}", self.median(|sample| sample.answer_kib)),
             mib(self.rss_idle_kib),
             mib(peak.unwrap_or_default()),
-            ratio,
+            or_dash(self.cpu_by_proxy(rows)),
+            or_dash(self.rate_by_echo(rows)),
         ]
     }
 }
 
-/// The table, in Markdown and aligned, so that it can be read here and pasted there.
-pub(crate) fn table(rows: &[Row]) -> String {
-    let cells: Vec<[String; 12]> = rows
-        .iter()
-        .map(|row| {
-            let proxy = rows
-                .iter()
-                .find(|other| (other.tools, other.connections) == (row.tools, row.connections));
-            row.cells(proxy.map_or(0.0, |proxy| proxy.median(|sample| sample.cpu_us)))
-        })
-        .collect();
-    let widths: [usize; 12] = std::array::from_fn(|column| {
-        let longest = cells.iter().map(|row| row[column].chars().count()).max();
-        TITLES[column].chars().count().max(longest.unwrap_or(0))
-    });
-    let mut text = String::new();
-    push_line(&mut text, &TITLES.map(str::to_owned), &widths);
-    for (column, width) in widths.iter().enumerate() {
-        // The first column is text, the others are numbers.
-        let rule = "-".repeat(width.saturating_sub(usize::from(column > 0)));
-        let end = if column > 0 { ":" } else { "" };
-        let _ = write!(text, "| {rule}{end} ");
+/// Processor time of a call, in microseconds.
+pub(crate) fn cpu(sample: &Sample) -> f64 {
+    sample.cpu_us
+}
+
+/// Calls per second.
+pub(crate) fn rate(sample: &Sample) -> f64 {
+    sample.calls_per_second
+}
+
+/// `None`: fewer calls than a tick of the CPU clock, so there is nothing to compare with.
+pub(crate) fn ratio(value: f64, reference: f64) -> Option<f64> {
+    (reference > 0.0).then(|| value / reference)
+}
+
+/// A figure that is no load: one value for each time it was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    /// What it says.
+    pub(crate) name: String,
+    /// What it is counted in.
+    pub(crate) unit: &'static str,
+    /// All that were measured.
+    pub(crate) values: Vec<f64>,
+}
+
+impl Figure {
+    /// With one value.
+    pub(crate) fn new(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            values: vec![value],
+        }
     }
-    text.push_str("|\n");
-    for row in &cells {
-        push_line(&mut text, row, &widths);
+
+    /// The value in the middle.
+    pub(crate) fn median(&self) -> f64 {
+        median(self.values.clone())
     }
-    text
+}
+
+/// Everything that a run has found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// Loads.
+    pub(crate) rows: Vec<Row>,
+    /// Other figures.
+    pub(crate) figures: Vec<Figure>,
+    /// Calls that gateways were asked to make, those that do not count included.
+    pub(crate) gateway_calls: u64,
+}
+
+impl Findings {
+    /// Adds a value to the figure of this name.
+    pub(crate) fn figure(&mut self, figure: Figure) {
+        match self.figures.iter_mut().find(|f| f.name == figure.name) {
+            Some(known) => known.values.extend(figure.values),
+            None => self.figures.push(figure),
+        }
+    }
+
+    /// The median of the figure of this name.
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        let figure = self.figures.iter().find(|figure| figure.name == name);
+        figure.map(Figure::median)
+    }
+
+    /// All loads.
+    pub(crate) fn loads(&self) -> String {
+        let rows: Vec<_> = (self.rows.iter())
+            .map(|row| row.cells(&self.rows))
+            .collect();
+        let titles = [
+            "set",
+            "scenario",
+            "tools",
+            "backends",
+            "connections",
+            "calls/s",
+            "p50 µs",
+            "p95 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "CPU s/10,000",
+            "answer KiB",
+            "idle MiB",
+            "peak MiB",
+            "CPU × proxy",
+            "rate ÷ echo",
+        ];
+        table(&titles, 2, &rows)
+    }
+
+    /// All other figures.
+    pub(crate) fn others(&self) -> String {
+        let rows: Vec<_> = (self.figures.iter())
+            .map(|figure| {
+                let worst = figure.values.iter().copied().fold(0.0, f64::max);
+                vec![
+                    figure.name.clone(),
+                    figure.unit.to_owned(),
+                    shown(figure.median()),
+                    shown(worst),
+                    figure.values.len().to_string(),
+                ]
+            })
+            .collect();
+        table(&["figure", "unit", "median", "largest", "times"], 2, &rows)
+    }
 }
 
 /// What must be said with every table.
 pub(crate) fn remarks(audit_lines: u64, gateway_calls: u64) -> String {
     let cores = std::thread::available_parallelism().map_or_else(
         |_| "an unknown number of cores".to_owned(),
-        |n| {
-            if n.get() == 1 {
-                "1 core".to_owned()
-            } else {
-                format!("{n} cores")
-            }
+        |n| match n.get() {
+            1 => "1 core".to_owned(),
+            n => format!("{n} cores"),
         },
     );
     format!(
@@ -144,84 +249,71 @@ pub(crate) fn remarks(audit_lines: u64, gateway_calls: u64) -> String {
     )
 }
 
-fn push_line(text: &mut String, cells: &[String; 12], widths: &[usize; 12]) {
-    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        // Writing to a string does not fail.
-        let _ = if column == 0 {
-            write!(text, "| {cell:<width$} ")
-        } else {
-            write!(text, "| {cell:>width$} ")
-        };
-    }
-    text.push_str("|\n");
-}
-
 fn mib(kib: u64) -> String {
     format!("{:.1}", kib as f64 / 1024.0)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn sample(cpu_us: f64, peak_kib: u64) -> Sample {
-        Sample {
+    /// A row for tests, with these microseconds of CPU in each round.
+    pub(crate) fn row(group: usize, role: Role, connections: u16, cpu_us: &[f64]) -> Row {
+        let sample = |cpu_us: &f64| Sample {
             calls_per_second: 12_345.6,
-            p50_us: 80.0,
-            p95_us: 120.4,
-            p99_us: 900.0,
-            cpu_us,
+            latency_us: [80.0, 120.4, 900.0, 2_000.0],
+            cpu_us: *cpu_us,
             answer_kib: 0.5,
-            peak_kib,
-        }
-    }
-
-    fn row(scenario: &'static str, connections: u16, samples: Vec<Sample>) -> Row {
+            peak_kib: 4096,
+        };
         Row {
-            scenario,
-            tools: 1,
+            set: "calls",
+            group,
+            scenario: format!("{role:?}"),
+            role,
+            tools: 2,
+            backends: 1,
             connections,
             rss_idle_kib: 2048,
-            samples,
+            samples: cpu_us.iter().map(sample).collect(),
         }
     }
 
     #[test]
-    fn the_middle_value_counts() {
-        assert_eq!(median(vec![]), 0.0);
-        assert_eq!(median(vec![3.0]), 3.0);
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 100.0]), 3.0);
+    fn compares_what_belongs_together() {
+        let rows = [
+            row(0, Role::Proxy, 1, &[20.0, 22.0, 90.0]),
+            row(0, Role::Echo, 1, &[1.0]),
+            row(0, Role::Gateway, 1, &[55.0]),
+            row(0, Role::Gateway, 32, &[55.0]),
+            row(1, Role::Gateway, 1, &[55.0]),
+        ];
+        assert_eq!(rows[2].cpu_by_proxy(&rows), Some(2.5));
+        assert_eq!(rows[2].rate_by_echo(&rows), Some(1.0));
+        assert_eq!(rows[3].cpu_by_proxy(&rows), None);
+        assert_eq!(rows[4].cpu_by_proxy(&rows), None);
+        let findings = Findings {
+            rows: rows.to_vec(),
+            ..Findings::default()
+        };
+        let text = findings.loads();
+        let line = text.lines().nth(4).unwrap();
+        let words: Vec<&str> = line.split('|').map(str::trim).collect();
+        let expected = [
+            "", "calls", "Gateway", "2", "1", "1", "12346", "80", "120", "900", "2000", "0.55",
+            "0.5", "2.0", "4.0", "2.50", "1.00", "",
+        ];
+        assert_eq!(words, expected);
     }
 
     #[test]
-    fn prints_an_aligned_table_with_ratios() {
-        let rows = [
-            row(
-                "raw hyper proxy",
-                1,
-                vec![sample(20.0, 4096), sample(22.0, 3072), sample(90.0, 4096)],
-            ),
-            row("tools/call", 1, vec![sample(55.0, 65536)]),
-            row("raw hyper proxy", 32, vec![sample(0.0, 4096)]),
-        ];
-        let expected = "\
-| scenario        | tools | connections | calls/s | p50 µs | p95 µs | p99 µs | CPU µs/call | answer KiB | idle MiB | peak MiB | CPU × proxy |
-| --------------- | ----: | ----------: | ------: | -----: | -----: | -----: | ----------: | ---------: | -------: | -------: | ----------: |
-| raw hyper proxy |     1 |           1 |   12346 |     80 |    120 |    900 |        22.0 |        0.5 |      2.0 |      4.0 |        1.00 |
-| tools/call      |     1 |           1 |   12346 |     80 |    120 |    900 |        55.0 |        0.5 |      2.0 |     64.0 |        2.50 |
-| raw hyper proxy |     1 |          32 |   12346 |     80 |    120 |    900 |         0.0 |        0.5 |      2.0 |      4.0 |           - |
-";
-        assert_eq!(table(&rows), expected);
+    fn a_figure_collects_its_values() {
+        let mut findings = Findings::default();
+        for value in [3.0, 1.0, 2.0] {
+            findings.figure(Figure::new("start", "ms", value));
+        }
+        assert_eq!(findings.value("start"), Some(2.0));
+        assert_eq!(findings.value("end"), None);
+        assert_eq!(findings.others().lines().count(), 3);
     }
 }

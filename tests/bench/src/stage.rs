@@ -1,5 +1,6 @@
-//! The processes of a run: backend, proxy, gateways; and that all of them end with it.
+//! The processes of a run: backends, references, gateways; and that all of them end with it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,11 +9,12 @@ use anyhow::{Context as _, Result};
 use crate::Options;
 use crate::callers;
 use crate::child::Process;
-use crate::exchange::Exchange;
-use crate::gateway::{self, Instances, Setup};
-use crate::languages;
+use crate::client::{self, Call, Connection};
+use crate::gateway::{self, Behind, Instances, Setup};
 use crate::process;
+use crate::report::Role;
 use crate::scratch::Scratch;
+use crate::sets::{Group, Other};
 
 /// Everything that must end with the run.
 #[derive(Default)]
@@ -20,116 +22,128 @@ pub(crate) struct Stage {
     processes: Vec<Process>,
     /// After the processes that write there: fields are dropped in this order.
     scratch: Vec<Scratch>,
+    /// Where gateways keep what they have compiled, and for which plugins that was done.
+    compiled: Option<Scratch>,
+    compiled_for: BTreeSet<String>,
+    /// Lines that ended processes had written.
+    lines: u64,
 }
 
-/// What the table calls it, what it is sent, and how instances live.
-pub(crate) type Scenario = (&'static str, Exchange, Instances);
-
-/// A backend besides the one that is measured, and its adapter: a component of that name.
-pub(crate) type Other = (&'static str, String);
-
-/// What is measured of calls.
-const CALLS: [Scenario; 3] = [
-    (
-        "tools/call, instance per call",
-        Exchange::Call,
-        Instances::Call,
-    ),
-    (
-        "tools/call, instance per subject",
-        Exchange::Call,
-        Instances::Subject,
-    ),
-    ("tools/list", Exchange::List, Instances::Call),
-];
-
-/// What is measured of one catalog.
-const OF_A_LIST: [Scenario; 3] = [
-    ("tools/list, warm", Exchange::List, Instances::Call),
-    ("tools/list, cold", Exchange::ColdList, Instances::Call),
-    (
-        "tools/list, 2,000 tokens",
-        Exchange::ShortList,
-        Instances::Call,
-    ),
-];
-
-/// Numbers of tools whose lists are measured.
-const LISTS: [usize; 3] = [100, 1_000, 10_000];
-
-/// What stands between load and backend.
+/// What stands between load and backend, or instead of both.
 pub(crate) struct Middle {
     /// What the table calls it.
-    pub(crate) scenario: &'static str,
-    /// How many tools the backend has.
-    pub(crate) tools: usize,
+    pub(crate) scenario: String,
+    /// What it is compared as.
+    pub(crate) role: Role,
     /// What it is sent.
-    pub(crate) exchange: Exchange,
+    pub(crate) call: Call,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// Its process.
     pub(crate) pid: u32,
     /// Its memory before the first call.
     pub(crate) rss_idle_kib: u64,
+    /// Most calls that one measurement makes.
+    pub(crate) most_calls: u64,
 }
 
 /// A gateway whose plugins may be changed while it runs.
 pub(crate) struct Gateway {
     /// Its process.
     pub(crate) pid: u32,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
     /// Its own plugin directory.
     pub(crate) plugins: PathBuf,
 }
 
 impl Stage {
-    /// Starts backend, proxy and one gateway for each scenario: with one process each, no
-    /// scenario inherits another's memory or warm instances.
-    pub(crate) async fn set(&mut self, options: &Options) -> Result<Vec<Middle>> {
-        if options.languages {
-            let (scenarios, others) = languages::scenarios(options)?;
-            return self
-                .group(options, 1, Exchange::Contract, &scenarios, &others)
-                .await;
+    /// Starts a contract backend with so many tools.
+    pub(crate) async fn backend(&mut self, tools: usize) -> Result<SocketAddr> {
+        let count = tools.to_string();
+        self.part("backend", &["backend", "--tools", &count])
+            .await
+            .map(|(_, address)| address)
+    }
+
+    /// Starts this binary again as one of its parts.
+    async fn part(&mut self, name: &str, arguments: &[&str]) -> Result<(u32, SocketAddr)> {
+        let (process, address) = Process::start_part(name, arguments).await?;
+        let pid = process.pid();
+        self.processes.push(process);
+        Ok((pid, address))
+    }
+
+    /// Starts what lies behind a group's gateways, its references, and one gateway for each scenario: with one
+    /// process each, no scenario inherits another's memory or warm instances.
+    pub(crate) async fn set(&mut self, options: &Options, group: &Group) -> Result<Vec<Middle>> {
+        let backend = self.backend(group.tools).await?;
+        let mut behind = Behind::one(backend);
+        behind.others.clone_from(&group.others);
+        if group.backends > 1 {
+            behind.many = Some((self.backend(2).await?, group.backends));
         }
-        if !options.lists {
-            return self
-                .group(options, 1, Exchange::Contract, &CALLS, &[])
-                .await;
+        if group.native {
+            for (name, era) in [("native", "modern"), ("old", "legacy")] {
+                let (_, address) = self.part(name, &["native", "--era", era]).await?;
+                behind.natives.push((name, address));
+            }
         }
         let mut middles = Vec::new();
-        for tools in LISTS {
-            middles.extend(
-                self.group(options, tools, Exchange::RawList, &OF_A_LIST, &[])
-                    .await?,
-            );
+        if let Some(exchange) = group.raw {
+            let upstream = if group.native {
+                behind.natives.first().map_or(backend, |(_, at)| *at)
+            } else {
+                backend
+            };
+            let upstream = upstream.to_string();
+            let (pid, address) = self
+                .part("proxy", &["proxy", "--upstream", &upstream])
+                .await?;
+            let call = Call::new(exchange);
+            let name = "raw hyper proxy";
+            middles.push(middle(name, Role::Proxy, call, (pid, address), u64::MAX)?);
         }
+        let plugins = self.plugins(options, &group.others)?;
+        let mut gateways = Vec::new();
+        for scenario in &group.scenarios {
+            let gateway = self
+                .gateway(options, &behind, &plugins, scenario.instances, &[])
+                .await
+                .with_context(|| scenario.name.clone())?;
+            let at = (gateway.pid, gateway.address);
+            let most = scenario.most_calls;
+            gateways.push(middle(
+                &scenario.name,
+                Role::Gateway,
+                scenario.call,
+                at,
+                most,
+            )?);
+        }
+        if let Some(first) = gateways.first().filter(|_| group.echo) {
+            let mut one = Connection::alone(first.address, first.call.exchange).await?;
+            let answer = one.answer(0).await?.into_body();
+            let (pid, address) = self.part("echo", &["echo"]).await?;
+            client::put(address, answer).await?;
+            let call = Call {
+                to_echo: true,
+                ..Call::new(first.call.exchange)
+            };
+            middles.push(middle(
+                "raw hyper echo",
+                Role::Echo,
+                call,
+                (pid, address),
+                u64::MAX,
+            )?);
+        }
+        middles.extend(gateways);
         Ok(middles)
     }
 
-    /// Starts a backend and a gateway in front of it that has these others as well.
-    pub(crate) async fn one_gateway(
-        &mut self,
-        options: &Options,
-        others: &[Other],
-    ) -> Result<(Gateway, SocketAddr)> {
-        let (process, backend) = Process::start_part("backend", &["backend"]).await?;
-        self.processes.push(process);
-        let plugins = self.plugins(options, others)?;
-        let (pid, address) = self
-            .gateway(
-                options,
-                backend,
-                "this run",
-                Instances::Call,
-                &plugins,
-                others,
-            )
-            .await?;
-        Ok((Gateway { pid, plugins }, address))
-    }
-
     /// A directory with the default plugins and these adapters.
-    fn plugins(&mut self, options: &Options, others: &[Other]) -> Result<PathBuf> {
+    pub(crate) fn plugins(&mut self, options: &Options, others: &[Other]) -> Result<PathBuf> {
         let dir = self.scratch.push_mut(Scratch::new()?).path().to_owned();
         let copy = |from: PathBuf| -> Result<()> {
             let name = from.file_name().context("a component without a name")?;
@@ -138,7 +152,10 @@ impl Stage {
             Ok(())
         };
         for entry in std::fs::read_dir(&options.plugins)? {
-            copy(entry?.path())?;
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "wasm") {
+                copy(path)?;
+            }
         }
         for (_, adapter) in others {
             let guests = options.guests.as_ref().context("--guests is needed")?;
@@ -147,95 +164,102 @@ impl Stage {
         Ok(dir)
     }
 
-    /// A backend with so many tools, the proxy in front of it, and gateways.
-    async fn group(
-        &mut self,
-        options: &Options,
-        tools: usize,
-        raw: Exchange,
-        scenarios: &[Scenario],
-        others: &[Other],
-    ) -> Result<Vec<Middle>> {
-        let plugins = self.plugins(options, others)?;
-        let count = tools.to_string();
-        let (process, backend) =
-            Process::start_part("backend", &["backend", "--tools", &count]).await?;
-        self.processes.push(process);
-        let upstream = backend.to_string();
-        let (process, address) =
-            Process::start_part("proxy", &["proxy", "--upstream", &upstream]).await?;
-        let pid = process.pid();
-        self.processes.push(process);
-        let mut middles = vec![Middle {
-            scenario: "raw hyper proxy",
-            tools,
-            exchange: raw,
-            address,
-            pid,
-            rss_idle_kib: process::rss_kib(pid)?,
-        }];
-        for (scenario, exchange, instances) in scenarios.iter().copied() {
-            let (pid, address) = self
-                .gateway(options, backend, scenario, instances, &plugins, others)
-                .await?;
-            middles.push(Middle {
-                scenario,
-                tools,
-                exchange,
-                address,
-                pid,
-                rss_idle_kib: process::rss_kib(pid)?,
-            });
-        }
-        Ok(middles)
-    }
-
     /// A gateway that is ready and had its components compiled by one before it: what
     /// compiling leaves in memory says nothing about a gateway in use.
-    async fn gateway(
+    pub(crate) async fn gateway(
         &mut self,
         options: &Options,
-        backend: SocketAddr,
-        scenario: &str,
-        instances: Instances,
+        behind: &Behind,
         plugins: &Path,
-        others: &[Other],
-    ) -> Result<(u32, SocketAddr)> {
-        let scratch = self.scratch.push_mut(Scratch::new()?);
-        let data = scratch.path().to_owned();
-        let issuer = callers::issuer().await;
-        let setup = Setup {
-            issuer: &issuer,
-            binary: &options.gateway,
-            plugins,
-            backend,
-            data: &data,
-            others,
-        };
-        let first = format!("cortex-gateway for {scenario}, first start");
-        let second = format!("cortex-gateway for {scenario}");
-        self.ready(first, &setup, instances).await?;
-        if let Some(mut process) = self.processes.pop() {
-            process.stop().await;
+        instances: Instances,
+        more: &[(&'static str, String)],
+    ) -> Result<Gateway> {
+        let mut names: Vec<_> = std::fs::read_dir(plugins)?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()?;
+        names.sort_unstable();
+        if self.compiled_for.insert(names.join(" ")) {
+            let first = Behind::one(behind.backend);
+            self.start(options, &first, plugins, Instances::Call, &[])
+                .await
+                .context("first start")?;
+            if let Some(mut process) = self.processes.pop() {
+                process.stop().await;
+                self.lines += process.lines();
+            }
         }
-        self.ready(second, &setup, instances).await
+        self.start(options, behind, plugins, instances, more).await
     }
 
-    async fn ready(
+    async fn start(
         &mut self,
-        name: String,
-        setup: &Setup<'_>,
+        options: &Options,
+        behind: &Behind,
+        plugins: &Path,
         instances: Instances,
-    ) -> Result<(u32, SocketAddr)> {
-        let (process, address) = gateway::start(name, setup, instances).await?;
+        more: &[(&'static str, String)],
+    ) -> Result<Gateway> {
+        let data = self.data()?;
+        let issuer = callers::issuer().await;
+        let setup = Setup {
+            binary: &options.gateway,
+            plugins,
+            data: &data,
+            issuer: &issuer,
+            behind,
+            instances,
+            more,
+        };
+        let (process, address) = gateway::start("cortex-gateway".to_owned(), &setup).await?;
         let process = self.processes.push_mut(process);
         gateway::wait_until_ready(process, address).await?;
-        Ok((process.pid(), address))
+        Ok(Gateway {
+            pid: process.pid(),
+            address,
+            plugins: plugins.to_owned(),
+        })
+    }
+
+    /// Starts a gateway on a directory of the caller's, and does not wait for it.
+    pub(crate) async fn spawn(
+        &mut self,
+        options: &Options,
+        behind: &Behind,
+        plugins: &Path,
+        data: &Path,
+    ) -> Result<(Process, SocketAddr)> {
+        let issuer = callers::issuer().await;
+        let setup = Setup {
+            binary: &options.gateway,
+            plugins,
+            data,
+            issuer: &issuer,
+            behind,
+            instances: Instances::Call,
+            more: &[],
+        };
+        gateway::start("cortex-gateway".to_owned(), &setup).await
+    }
+
+    /// A data directory, empty but for what all gateways have compiled.
+    fn data(&mut self) -> Result<PathBuf> {
+        let compiled = match &self.compiled {
+            Some(compiled) => compiled.path().to_owned(),
+            None => self.compiled.insert(Scratch::new()?).path().to_owned(),
+        };
+        let data = self.scratch.push_mut(Scratch::new()?).path().to_owned();
+        std::os::unix::fs::symlink(compiled, data.join("compiled"))?;
+        Ok(data)
+    }
+
+    /// An empty directory that goes away with this stage.
+    pub(crate) fn scratch(&mut self) -> Result<PathBuf> {
+        Ok(self.scratch.push_mut(Scratch::new()?).path().to_owned())
     }
 
     /// Lines that the processes have written: audit records, as far as we start them.
     pub(crate) fn lines(&self) -> u64 {
-        self.processes.iter().map(Process::lines).sum()
+        self.lines + self.processes.iter().map(Process::lines).sum::<u64>()
     }
 
     /// What the processes last said.
@@ -243,10 +267,31 @@ impl Stage {
         self.processes.iter().filter_map(Process::last_words)
     }
 
-    /// Ends every process.
-    pub(crate) async fn end(mut self) {
+    /// Ends every process; what was compiled stays.
+    pub(crate) async fn clear(&mut self) {
+        self.lines = self.lines();
         for process in &mut self.processes {
             process.stop().await;
         }
+        self.processes.clear();
+        self.scratch.clear();
     }
+}
+
+fn middle(
+    scenario: &str,
+    role: Role,
+    call: Call,
+    (pid, address): (u32, SocketAddr),
+    most_calls: u64,
+) -> Result<Middle> {
+    Ok(Middle {
+        scenario: scenario.to_owned(),
+        role,
+        call,
+        address,
+        pid,
+        rss_idle_kib: process::rss_kib(pid)?,
+        most_calls,
+    })
 }
