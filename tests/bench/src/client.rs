@@ -72,13 +72,10 @@ impl Connection {
             tokens,
             headers,
         };
-        if call.exchange.has_session() && !call.to_echo {
-            // Whoever is unseen is so until their one call: somebody else begins the session.
-            let token = match call.callers {
-                Callers::Unseen => connection.tokens.len().saturating_sub(1 + place),
-                callers => callers.of(place, 0),
-            };
-            connection.authorize(token)?;
+        // A session is one person's: where each call is another's there is none.
+        let is_one = call.callers == Callers::OnePerConnection;
+        if call.exchange.has_session() && !call.to_echo && is_one {
+            connection.authorize(call.callers.of(place, 0))?;
             connection.initialize().await.context("`initialize`")?;
         }
         Ok(connection)
