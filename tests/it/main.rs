@@ -56,6 +56,7 @@ mod real_servers;
 mod rounds;
 mod scopes;
 mod sessions;
+mod soak;
 mod stdio;
 mod streams;
 mod tickets;

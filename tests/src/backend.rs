@@ -131,6 +131,16 @@ impl FakeBackend {
         seen.clone()
     }
 
+    /// Forgets all requests so far.
+    pub fn forget_requests(&self) {
+        let mut seen = self
+            .shared
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.clear();
+    }
+
     /// Body bytes that a reader took from [`Plan::Endless`].
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(std::sync::atomic::Ordering::Relaxed)

@@ -252,6 +252,11 @@ impl Gateway {
         lock(&self.stdout).join("\n")
     }
 
+    /// Takes what is on its standard output so far: a long test does not keep it.
+    pub fn take_output(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.stdout))
+    }
+
     /// Waits until this many audit records are there, and returns them all.
     pub async fn audit(&mut self, at_least: usize) -> Vec<Value> {
         self.audited(|records| records.len() >= at_least).await
@@ -307,6 +312,13 @@ impl Gateway {
             text(&output.stdout),
             text(&output.stderr),
         )
+    }
+
+    /// How many entries this folder of the kernel's about it has: `task`, `fd`.
+    pub fn count(&self, folder: &str) -> u64 {
+        let pid = self.child.id().expect("it runs");
+        let entries = std::fs::read_dir(format!("/proc/{pid}/{folder}")).expect("a folder");
+        entries.count() as u64
     }
 
     /// Its memory as the kernel counts it, in KiB.

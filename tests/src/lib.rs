@@ -80,6 +80,12 @@ pub fn component(name: &str) -> PathBuf {
 pub fn binary(name: &str) -> PathBuf {
     const BINARIES: &[&str] = &["cortex-gateway", "demo-backend", "cortex-fixture-server"];
     static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    // Another build of it, such as a release.
+    if let Some(path) = std::env::var_os("CORTEX_TESTS_GATEWAY")
+        && name == "cortex-gateway"
+    {
+        return path.into();
+    }
     let built = BUILT.get_or_init(|| match xtask::binaries::build(BINARIES, false) {
         Ok(paths) => paths,
         Err(error) => give_up(&format!("the gateway cannot be built: {error}")),

@@ -171,6 +171,16 @@ impl Provider {
         key.token(&claims(&self.url(), audience, user, scope, 600))
     }
 
+    /// The same by a function of its own, for tasks: a new token each time.
+    pub fn tokens_for(&self, user: &str, scope: &str) -> impl Fn() -> String + Send + 'static {
+        let (shared, url) = (Arc::clone(&self.shared), self.url());
+        let (user, scope) = (user.to_owned(), scope.to_owned());
+        move || {
+            let (key, audience) = shared.signs.as_ref().expect("it signs");
+            key.token(&claims(&url, audience, &user, &scope, 600))
+        }
+    }
+
     /// Its MCP server.
     pub fn mcp(&self) -> String {
         format!("{}/mcp", self.url())
@@ -203,6 +213,12 @@ impl Provider {
             .filter(|asked| asked.path == path)
             .cloned()
             .collect()
+    }
+
+    /// Forgets all requests and tool calls so far.
+    pub fn forget_requests(&self) {
+        lock(&self.shared.seen).clear();
+        lock(&self.shared.calls).clear();
     }
 
     /// Tool calls so far: as whom, and the argument `n`.
