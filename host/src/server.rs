@@ -15,3 +15,5 @@ mod socket;
 
 pub use descriptors::raise as raise_descriptors;
 pub use listener::{Listener, serve, serve_operators};
+#[doc(hidden)]
+pub use respond::written;

@@ -268,6 +268,12 @@ struct Wire {
     challenge: Option<String>,
 }
 
+/// The body of an answer, for benchmarks.
+#[doc(hidden)]
+pub fn written(config: &Config, outcome: &Result<Answer, Refusal>) -> Vec<u8> {
+    message(config, None, outcome).body
+}
+
 fn message(config: &Config, record: Option<&Record>, outcome: &Result<Answer, Refusal>) -> Wire {
     let id = record.and_then(Record::id);
     match outcome {

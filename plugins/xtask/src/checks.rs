@@ -1,9 +1,6 @@
-//! `cargo xtask test`, `lint` and `bench`.
+//! `cargo xtask test` and `lint`.
 
 pub mod peers;
-
-use std::path::Path;
-use std::process::Command;
 
 use crate::components::{self, Show};
 use crate::error::{Error, Result};
@@ -19,51 +16,6 @@ pub fn test(args: &[String]) -> Result<()> {
     let binaries = ["cortex-gateway", "demo-backend", "cortex-fixture-server"];
     binaries::build(&binaries, false)?;
     process::run(workspace::cargo().args(["test", "--workspace"]).args(args))
-}
-
-/// `cargo xtask bench`: measures a release build.
-pub fn bench(args: &[String]) -> Result<()> {
-    let made = workspace::target_dir().join("bench");
-    let plugins = made.join("plugins.d");
-    components::build_showing(&components::DEFAULT, &plugins, Show::Progress)?;
-    let guests = made.join("guests");
-    if args.iter().any(|word| word == "--neighbours") {
-        components::build_showing(&["mischief"], &guests, Show::Progress)?;
-    }
-    if args.iter().any(|word| word == "--languages") {
-        relays(&guests)?;
-    }
-    eprintln!(
-        "xtask: building the gateway and the benchmark (about ten minutes on two cores the first time)"
-    );
-    let built = binaries::build(&["cortex-gateway", "cortex-bench"], true)?;
-    let [gateway, bench] = &built[..] else {
-        return Err(Error::new("cargo built something else than was asked for"));
-    };
-    let mut bench = Command::new(bench);
-    bench
-        .arg("--gateway")
-        .arg(gateway)
-        .arg("--plugins")
-        .arg(plugins)
-        .arg("--guests")
-        .arg(guests)
-        .args(args);
-    process::run(&mut bench)
-}
-
-/// The relay adapter in every language whose tools are here.
-fn relays(out: &Path) -> Result<()> {
-    let script = workspace::root().join("examples/relay/build.sh");
-    for language in ["rust", "c", "javascript", "python"] {
-        let built = process::run(Command::new("bash").arg(&script).arg(language).arg(out));
-        match built {
-            Err(error) if interrupt::requested().is_some() => return Err(error),
-            Err(error) => eprintln!("xtask: relay in {language}: left out: {error}"),
-            Ok(()) => {}
-        }
-    }
-    Ok(())
 }
 
 /// `cargo xtask lint`: runs every check, and fails at the end if one has.
@@ -102,7 +54,7 @@ pub fn lint() -> Result<()> {
 }
 
 /// Components of the default plugins, of the examples, and of the guests that tests need.
-fn build_components() -> Result<()> {
+pub fn build_components() -> Result<()> {
     let mut packages: Vec<String> = components::DEFAULT.map(str::to_owned).to_vec();
     packages.push("hello-backend".to_owned());
     packages.extend(workspace::packages_in("tests/guests"));

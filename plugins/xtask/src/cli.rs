@@ -17,7 +17,10 @@ cargo xtask <task>
                                      target/components unless told otherwise
   test [-- ARGS…]                    build what the tests need, then `cargo test --workspace ARGS…`
   lint                               formatting, clippy, and cargo-deny where it is installed
-  bench [-- ARGS…]                   measure a release build of the gateway
+  bench [-- ARGS…]                   measure a release build of the gateway beside raw hyper
+  bench --micro [-- ARGS…]           measure the parts of one request by themselves
+  soak [--minutes N]                 use a release build of the gateway for so long (60 unless told
+                                     otherwise) while everything around it changes
   fuzz [TARGET…] [--seconds N | --runs N]
                                      look for input that breaks the parser, the header validator or
                                      the token verifier, for 60 s each unless told otherwise; needs
@@ -28,6 +31,9 @@ How the wasm32-wasip2 target is found, and its settings: plugins/xtask/wasm-targ
 
 /// The port of the demo's gateway unless told otherwise.
 const DEMO_PORT: u16 = 3213;
+
+/// How long a soak takes unless told otherwise.
+const SOAK_MINUTES: u64 = 60;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +64,16 @@ pub enum Task {
         /// Passed on to the benchmark.
         args: Vec<String>,
     },
+    /// Run the benchmark of single parts.
+    Micro {
+        /// Passed on to it.
+        args: Vec<String>,
+    },
+    /// Use a gateway for a long time.
+    Soak {
+        /// For how long.
+        minutes: u64,
+    },
     /// Run fuzz targets.
     Fuzz {
         /// Which ones; none means all.
@@ -81,9 +97,17 @@ impl Task {
             Some("test") => Ok(Self::Test {
                 args: passed_on(args),
             }),
-            Some("bench") => Ok(Self::Bench {
-                args: passed_on(args),
-            }),
+            Some("bench") => {
+                let mut args = args.peekable();
+                let micro = args.next_if(|word| word == "--micro").is_some();
+                let args = passed_on(args);
+                Ok(if micro {
+                    Self::Micro { args }
+                } else {
+                    Self::Bench { args }
+                })
+            }
+            Some("soak") => parse_soak(args),
             Some("fuzz") => parse_fuzz(args),
             Some("lint") => match args.next() {
                 None => Ok(Self::Lint),
@@ -127,6 +151,20 @@ fn parse_demo(mut args: impl Iterator<Item = String>) -> Result<Task> {
         release,
         oauth,
     })
+}
+
+fn parse_soak(mut args: impl Iterator<Item = String>) -> Result<Task> {
+    let mut minutes = SOAK_MINUTES;
+    while let Some(word) = args.next() {
+        if word != "--minutes" {
+            return Err(unknown(&word));
+        }
+        let value = value_of("--minutes", args.next())?;
+        let number = value.parse().ok().filter(|number| *number > 0);
+        minutes = number
+            .ok_or_else(|| Error::new(format!("`--minutes {value}`: expected a number above 0")))?;
+    }
+    Ok(Task::Soak { minutes })
 }
 
 fn parse_fuzz(mut args: impl Iterator<Item = String>) -> Result<Task> {
@@ -222,6 +260,14 @@ mod tests {
             },
         );
         check(
+            "bench --micro -- token",
+            Task::Micro {
+                args: words("token"),
+            },
+        );
+        check("soak", Task::Soak { minutes: 60 });
+        check("soak --minutes 2", Task::Soak { minutes: 2 });
+        check(
             "bench --quick",
             Task::Bench {
                 args: words("--quick"),
@@ -255,6 +301,8 @@ mod tests {
             ("fuzz --secs 1", "`--secs`"),
             ("dmeo", "`dmeo`"),
             ("lint --fix", "`--fix`"),
+            ("soak --minutes 0", "`--minutes 0`"),
+            ("soak 60", "`60`"),
             ("components --in x", "`--in`"),
             ("components --out", "`--out` needs a value"),
             ("demo --port", "`--port` needs a value"),

@@ -9,7 +9,8 @@
 //! | [`components`] | packages → `<name>.wasm` |
 //! | [`binaries`] | executables of this machine |
 //! | [`demo`] | a gateway and a backend to try, in [`demo::services`], [`demo::calls`] and [`http`]; [`demo::oauth`] adds an authorization server |
-//! | [`checks`] | tests, lints, benchmark, and the peers that tests talk to |
+//! | [`checks`] | tests, lints, and the peers that tests talk to |
+//! | [`measures`] | benchmarks, and the soak |
 //! | [`fuzz`] | the fuzz targets |
 //! | [`process`], [`interrupt`] | running programs, and stopping them |
 //! | [`workspace`], [`messages`], [`error`] | where things are, what cargo says, what went wrong |
@@ -23,6 +24,7 @@ pub mod error;
 pub mod fuzz;
 pub mod http;
 pub mod interrupt;
+pub mod measures;
 pub mod messages;
 pub mod process;
 pub mod wasm_target;
@@ -42,7 +44,9 @@ pub fn run(task: Task) -> Result<()> {
             oauth,
         } => demo::task(port, release, oauth),
         Task::Test { args } => checks::test(&args),
-        Task::Bench { args } => checks::bench(&args),
+        Task::Bench { args } => measures::bench(&args),
+        Task::Micro { args } => measures::micro(&args),
+        Task::Soak { minutes } => measures::soak(minutes),
         Task::Lint => checks::lint(),
         Task::Fuzz { targets, bound } => fuzz::task(&targets, bound),
         Task::Help => {

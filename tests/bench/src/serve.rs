@@ -1,4 +1,4 @@
-//! The accept loop that backend and proxy share.
+//! The accept loop that all parts share.
 
 use std::convert::Infallible;
 use std::error::Error;

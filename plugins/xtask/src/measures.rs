@@ -1,0 +1,105 @@
+//! `cargo xtask bench` and `soak`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::components::{self, Show};
+use crate::error::{Error, Result};
+use crate::{binaries, checks, interrupt, process, workspace};
+
+/// Loaded by the gateways that are measured, besides the default ones, and not used: five plugins are what an
+/// ordinary gateway has.
+const FIFTH: &str = "backend-openapi";
+
+/// `cargo xtask bench`: measures a release build.
+pub fn bench(args: &[String]) -> Result<()> {
+    let plugins = plugins()?;
+    let guests = made().join("guests");
+    if args.iter().any(|word| word == "--neighbours") {
+        components::build_showing(&["mischief"], &guests, Show::Progress)?;
+    }
+    if args.iter().any(|word| word == "--languages") {
+        relays(&guests)?;
+    }
+    eprintln!(
+        "xtask: building the gateway and the benchmark (about ten minutes on two cores the first time)"
+    );
+    let built = binaries::build(&["cortex-gateway", "cortex-bench"], true)?;
+    let [gateway, bench] = &built[..] else {
+        return Err(Error::new("cargo built something else than was asked for"));
+    };
+    let mut bench = Command::new(bench);
+    bench
+        .arg("--gateway")
+        .arg(gateway)
+        .arg("--plugins")
+        .arg(plugins)
+        .arg("--guests")
+        .arg(guests)
+        .args(args);
+    process::run(&mut bench)
+}
+
+/// `cargo xtask bench --micro`: measures parts of a request by themselves.
+pub fn micro(args: &[String]) -> Result<()> {
+    let plugins = plugins()?;
+    eprintln!("xtask: building the benchmark (about ten minutes on two cores the first time)");
+    let bench = || {
+        let mut cargo = workspace::cargo();
+        cargo.args(["bench", "--package", "cortex-gateway", "--bench", "parts"]);
+        cargo
+    };
+    process::run(bench().arg("--no-run"))?;
+    let mut measuring = bench();
+    measuring
+        .arg("--quiet")
+        .arg("--")
+        .args(args)
+        .env("CORTEX_BENCH_PLUGINS", plugins)
+        // Audit records: an exporter is one of the parts.
+        .stderr(Stdio::null());
+    process::run(&mut measuring)
+}
+
+/// `cargo xtask soak`: the test of that name for a long time, with a release build of the gateway.
+pub fn soak(minutes: u64) -> Result<()> {
+    checks::build_components()?;
+    eprintln!("xtask: building the gateway (about ten minutes on two cores the first time)");
+    let built = binaries::build(&["cortex-gateway"], true)?;
+    let [gateway] = &built[..] else {
+        return Err(Error::new("cargo built something else than was asked for"));
+    };
+    let mut test = workspace::cargo();
+    test.args(["test", "--package", "cortex-tests", "--test", "it", "--"])
+        .args(["--nocapture", "under_load_and_change"])
+        .env("CORTEX_TESTS_GATEWAY", gateway)
+        .env("CORTEX_SOAK_SECONDS", (minutes * 60).to_string());
+    process::run(&mut test)
+}
+
+fn made() -> PathBuf {
+    workspace::target_dir().join("bench")
+}
+
+/// The components of the gateways that are measured.
+fn plugins() -> Result<PathBuf> {
+    let plugins = made().join("plugins.d");
+    let mut packages = components::DEFAULT.to_vec();
+    packages.push(FIFTH);
+    components::build_showing(&packages, &plugins, Show::Progress)?;
+    Ok(plugins)
+}
+
+/// The relay adapter in every language whose tools are here.
+fn relays(out: &Path) -> Result<()> {
+    let script = workspace::root().join("examples/relay/build.sh");
+    for language in ["rust", "c", "javascript", "python"] {
+        let built = process::run(Command::new("bash").arg(&script).arg(language).arg(out));
+        match built {
+            Err(error) if interrupt::requested().is_some() => return Err(error),
+            Err(error) => eprintln!("xtask: relay in {language}: left out: {error}"),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
