@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -15,6 +16,11 @@ use crate::process;
 use crate::report::Role;
 use crate::scratch::Scratch;
 use crate::sets::{Group, Other};
+
+/// Between two looks at what processes write before they are ended.
+const LOOK: Duration = Duration::from_millis(200);
+/// How many looks there are at most.
+const LOOKS: u32 = 25;
 
 /// Everything that must end with the run.
 #[derive(Default)]
@@ -269,6 +275,15 @@ impl Stage {
 
     /// Ends every process; what was compiled stays.
     pub(crate) async fn clear(&mut self) {
+        // Exporters are a moment behind.
+        let mut before = 0;
+        for _ in 0..LOOKS {
+            let now = self.lines();
+            if now == std::mem::replace(&mut before, now) {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         self.lines = self.lines();
         for process in &mut self.processes {
             process.stop().await;

@@ -54,6 +54,7 @@ pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         less if less < 1.0 => format!("{value:.3}"),
+        less if less < 10.0 => format!("{value:.2}"),
         less if less < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
     }
@@ -92,6 +93,7 @@ mod tests {
         for (value, expected) in [
             (0.0, "0"),
             (0.1234, "0.123"),
+            (1.234, "1.23"),
             (12.34, "12.3"),
             (1234.5, "1234"),
         ] {

@@ -69,7 +69,8 @@ fn all(findings: &Findings) -> Vec<Target> {
             let row = call(rows, kind, connections);
             targets.push(at_most(
                 format!(
-                    "tools/call, instance per {kind}, {connections} connections: CPU of the proxy's"
+                    "tools/call, instance per {kind}, {}: CPU of the proxy's",
+                    so_many(connections)
                 ),
                 bound,
                 "×",
@@ -80,7 +81,10 @@ fn all(findings: &Findings) -> Vec<Target> {
     for (connections, latency, name, bound) in [(1, 0, "p50", 0.3), (32, 2, "p99", 2.0)] {
         let row = call(rows, "call", connections);
         targets.push(at_most(
-            format!("tools/call, {connections} connections: {name} above the proxy's"),
+            format!(
+                "tools/call, {}: {name} above the proxy's",
+                so_many(connections)
+            ),
             bound,
             "ms",
             row.and_then(|row| added(row, rows, latency)),
@@ -127,6 +131,13 @@ fn all(findings: &Findings) -> Vec<Target> {
         grown(rows, "backends", |row| row.backends),
     ));
     targets
+}
+
+fn so_many(connections: u16) -> String {
+    match connections {
+        1 => "1 connection".to_owned(),
+        n => format!("{n} connections"),
+    }
 }
 
 fn call<'a>(rows: &'a [Row], kind: &str, connections: u16) -> Option<&'a Row> {
@@ -189,16 +200,16 @@ mod tests {
         };
         check(
             "instance per call, 32 connections",
-            "|      3.0 |          yes |",
+            "|     3.00 |          yes |",
         );
         check(
-            "instance per call, 1 connections",
+            "instance per call, 1 connection:",
             "|        - | not measured |",
         );
         check("p99 above", "|        0 |          yes |");
         check(figure::WARM_START, "|     99.0 |          yes |");
-        check("with 10,000 tools", "|      1.5 |           no |");
+        check("with 10,000 tools", "|     1.50 |           no |");
         check("with 500 backends", "|        - | not measured |");
-        check("five plugins", "|      2.0 |          yes |");
+        check("five plugins", "|     2.00 |          yes |");
     }
 }
