@@ -433,6 +433,6 @@ mod messages {
         let length = server::written(config, &answer).len();
         bencher
             .counter(divan::counter::BytesCount::new(length))
-            .bench(|| server::written(config, &answer));
+            .bench_local(|| server::written(config, &answer));
     }
 }

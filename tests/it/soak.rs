@@ -153,7 +153,7 @@ async fn backend(address: &str) -> FakeBackend {
 }
 
 /// Somebody's client, with a new token each time it is asked for.
-fn clients(stand: &Stand) -> impl Fn() -> Client + Send + 'static {
+fn clients(stand: &Stand) -> impl Fn() -> Client + Send + use<> {
     let (issuer, client) = (
         stand.issuer.tokens_for("ada", "mcp:test:use"),
         stand.gateway.client.clone(),
@@ -299,7 +299,9 @@ async fn live(
             _ => {}
         }
         if tick == 9 && planted("lost") {
-            drop(steady.take().map(FakeBackend::stop));
+            if let Some(steady) = steady.take() {
+                steady.stop().await;
+            }
         }
         records.take(stand);
         for backend in flaps.iter().chain(&steady) {

@@ -172,7 +172,7 @@ impl Provider {
     }
 
     /// The same by a function of its own, for tasks: a new token each time.
-    pub fn tokens_for(&self, user: &str, scope: &str) -> impl Fn() -> String + Send + 'static {
+    pub fn tokens_for(&self, user: &str, scope: &str) -> impl Fn() -> String + Send + use<> {
         let (shared, url) = (Arc::clone(&self.shared), self.url());
         let (user, scope) = (user.to_owned(), scope.to_owned());
         move || {
