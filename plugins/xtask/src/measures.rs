@@ -46,7 +46,8 @@ pub fn micro(args: &[String]) -> Result<()> {
     eprintln!("xtask: building the benchmark (about ten minutes on two cores the first time)");
     let bench = || {
         let mut cargo = workspace::cargo();
-        cargo.args(["bench", "--package", "cortex-gateway", "--bench", "parts"]);
+        // With the features of the workspace: what the gateway was built from is used again.
+        cargo.args(["bench", "--workspace", "--bench", "parts"]);
         cargo
     };
     process::run(bench().arg("--no-run"))?;
@@ -70,7 +71,7 @@ pub fn soak(minutes: u64) -> Result<()> {
         return Err(Error::new("cargo built something else than was asked for"));
     };
     let mut test = workspace::cargo();
-    test.args(["test", "--package", "cortex-tests", "--test", "it", "--"])
+    test.args(["test", "--workspace", "--test", "it", "--"])
         .args(["--nocapture", "under_load_and_change"])
         .env("CORTEX_TESTS_GATEWAY", gateway)
         .env("CORTEX_SOAK_SECONDS", (minutes * 60).to_string());
