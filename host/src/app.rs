@@ -20,7 +20,7 @@ use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
     self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, MAX_REQUESTS, Measures, Origins,
-    Parked, Route, Shares, Views, Waiting, Watches,
+    Parked, Permits, Route, Shares, Views, Waiting, Watches,
 };
 use crate::plugin::{Backend, Directory, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -136,6 +136,7 @@ pub async fn serve(
         streams: Arc::new(Hub::new(config.streams)),
         views: Views::default(),
         lists: Lists::default(),
+        permits: Permits::default(),
         audit: queue,
         audit_key: config.audit_hash_key.clone(),
         measures: Arc::new(Measures::new(routes.keys())),

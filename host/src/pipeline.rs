@@ -33,6 +33,7 @@ mod origin;
 mod param_headers;
 mod parked;
 mod parse;
+mod permits;
 mod policy;
 mod pool;
 mod rate;
@@ -83,6 +84,7 @@ pub use lists::Lists;
 pub use measures::{Measures, Stage};
 pub use origin::Origins;
 pub use parked::Parked;
+pub use permits::Permits;
 pub use rate::Limits;
 pub use refusal::Refusal;
 pub use request_body::{RequestBody, Unread};
@@ -158,6 +160,8 @@ pub struct Gateway {
     pub views: Views,
     /// Lists that were answered before.
     pub lists: Lists,
+    /// Uses that were allowed before.
+    pub permits: Permits,
     /// Where audit records go.
     pub audit: crate::audit::Queue,
     /// Keys the hashes in audit records.
@@ -440,8 +444,7 @@ async fn carry_out(
 
 /// Has the policies decide.
 async fn permit(gw: &Gateway, intent: intent::Intent) -> Result<policy::Permit, Refusal> {
-    let plugins = gw.plugins.now();
-    let permit = policy::permit(&plugins, intent);
+    let permit = policy::permit(gw, intent);
     gw.measures.stage(Stage::Policy, permit).await
 }
 

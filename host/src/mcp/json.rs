@@ -131,7 +131,7 @@ pub fn raw(text: String) -> Result<Box<RawValue>, NotJson> {
     check_depth(text.as_bytes(), MAX_DEPTH + WRAPPING)?;
     let raw = RawValue::from_string(text).map_err(|e| NotJson::Syntax(e.to_string()))?;
     // A line break in a result would end an SSE `data` line early.
-    if raw.get().contains(['\n', '\r']) {
+    if memchr::memchr2(b'\n', b'\r', raw.get().as_bytes()).is_some() {
         let compact = compact(raw.get());
         return RawValue::from_string(compact).map_err(|e| NotJson::Syntax(e.to_string()));
     }
@@ -176,20 +176,12 @@ fn compact(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect()
 }
 
-fn check_depth(bytes: &[u8], max: usize) -> Result<(), NotJson> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for &byte in bytes {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+fn check_depth(mut bytes: &[u8], max: usize) -> Result<(), NotJson> {
+    let mut depth = 0usize;
+    while let Some((&byte, rest)) = bytes.split_first() {
+        bytes = rest;
         match byte {
-            b'"' => in_string = true,
+            b'"' => bytes = after_string(bytes),
             b'[' | b'{' => {
                 depth += 1;
                 if depth > max {
@@ -201,6 +193,19 @@ fn check_depth(bytes: &[u8], max: usize) -> Result<(), NotJson> {
         }
     }
     Ok(())
+}
+
+/// What comes after a string, of which the first quotation mark was read. Most bytes of large results
+/// are in strings.
+fn after_string(mut bytes: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', bytes) {
+        let taken = if bytes[at] == b'"' { 1 } else { 2 };
+        bytes = bytes.get(at + taken..).unwrap_or_default();
+        if taken == 1 {
+            return bytes;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]

@@ -265,7 +265,7 @@ async fn call(
     };
     let is_tool = matches!(intent.action, Action::Call { .. });
     record.target(&intent);
-    let permit = policy::permit(&gw.plugins.now(), intent).await?;
+    let permit = policy::permit(gw, intent).await?;
     record.permitted();
     let answer = adapter::run(gw, permit, None, notices::nowhere()).await?;
     let Answer::Result { result, error_code } = answer else {

@@ -19,6 +19,13 @@ pub(super) fn lasts(plugins: &Plugins) -> bool {
     policies.all(|policy| policy.reads_only(&timeless))
 }
 
+/// Whether who a caller is decides what the caller may use, whatever the arguments and the time.
+pub(super) fn decides(plugins: &Plugins) -> bool {
+    let person = ["scopes", "subject", "claims"];
+    let mut policies = plugins.policies.iter();
+    policies.all(|policy| policy.reads_only(&person))
+}
+
 /// Whom a caller is the same as.
 pub(super) fn of(plugins: &Plugins, principal: &Principal) -> Group {
     let by_scopes = ["scopes", "arguments"];

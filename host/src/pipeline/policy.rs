@@ -7,8 +7,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tracing::error;
 
-use super::Refusal;
 use super::intent::{Action, Intent};
+use super::permits::Permits;
+use super::{Gateway, Refusal};
 use crate::catalog::Entry;
 use crate::plugin::{Decision, Item, Plugins};
 use crate::types::{Principal, RequestId, ScopeSet};
@@ -31,7 +32,8 @@ impl Permit {
 }
 
 /// Decides a use.
-pub(super) async fn permit(plugins: &Plugins, mut intent: Intent) -> Result<Permit, Refusal> {
+pub(super) async fn permit(gw: &Gateway, mut intent: Intent) -> Result<Permit, Refusal> {
+    let plugins = &*gw.plugins.now();
     if plugins.policies.is_empty() {
         return Err(Refusal::Denied(
             "no scope policy is loaded, so nothing is allowed".to_owned(),
@@ -39,6 +41,15 @@ pub(super) async fn permit(plugins: &Plugins, mut intent: Intent) -> Result<Perm
     }
     let caller = intent.asker.caller.clone();
     let (id, principal) = (intent.asker.id, caller.principal());
+    let key = Permits::key(plugins, principal, &intent.entry);
+    if key.as_ref().is_some_and(|key| gw.permits.holds(key)) {
+        for policy in &plugins.policies {
+            policy.allowed_before();
+        }
+        return Ok(Permit {
+            intent: Arc::new(intent),
+        });
+    }
     let mut missing: Option<ScopeSet> = None;
     for policy in &plugins.policies {
         let decided = policy
@@ -60,9 +71,14 @@ pub(super) async fn permit(plugins: &Plugins, mut intent: Intent) -> Result<Perm
             required,
             granted: principal.scopes.clone(),
         }),
-        None => Ok(Permit {
-            intent: Arc::new(intent),
-        }),
+        None => {
+            if let Some(key) = key {
+                gw.permits.keep(key, &intent.entry);
+            }
+            Ok(Permit {
+                intent: Arc::new(intent),
+            })
+        }
     }
 }
 

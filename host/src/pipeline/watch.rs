@@ -150,7 +150,7 @@ pub(super) async fn permit(gw: &Gateway, caller: &Caller, uri: &str) -> Result<P
         },
         context: Context::default(),
     };
-    policy::permit(&gw.plugins.now(), intent).await
+    policy::permit(gw, intent).await
 }
 
 /// Looks after all subscriptions, for ever.

@@ -133,6 +133,11 @@ impl Policy {
         decided
     }
 
+    /// It allowed the same before, and is not asked again.
+    pub fn allowed_before(&self) {
+        self.profile.meter.decided("allow");
+    }
+
     async fn decide(
         &self,
         caller: &Principal,

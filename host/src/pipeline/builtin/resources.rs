@@ -90,7 +90,7 @@ pub(super) async fn read(call: &Call<'_>) -> Result<Value, Wrong> {
         action: Action::Read { uri: uri.clone() },
         context: Context::default(),
     };
-    let permit = policy::permit(&gw.plugins.now(), intent).await?;
+    let permit = policy::permit(gw, intent).await?;
     match adapter::run(gw, permit, None, notices::nowhere()).await {
         Ok(Answer::Result { result, .. }) => told(&uri, result.get()),
         Ok(_) => Err(Wrong::Failed(
