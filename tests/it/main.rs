@@ -20,6 +20,7 @@ mod conformance;
 mod doctor;
 mod eras;
 mod federation;
+mod fleet;
 mod hostile;
 mod idle;
 mod integrity;
