@@ -22,6 +22,7 @@ mod eras;
 mod federation;
 mod hostile;
 mod idle;
+mod instances;
 mod integrity;
 mod lifecycle;
 mod limits;

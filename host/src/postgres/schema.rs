@@ -169,6 +169,50 @@ async fn migrate(database: &Database) -> Result<Version, SchemaError> {
     Ok(now)
 }
 
+/// What the user may not do that a gateway has to do. Changes nothing.
+///
+/// # Errors
+/// [`SchemaError::Database`].
+pub(crate) async fn missing_rights(
+    database: &Database,
+    version: Version,
+) -> Result<Vec<&'static str>, SchemaError> {
+    let mut asked = Vec::new();
+    if version.version == 0 {
+        // The schema may have been made for it.
+        asked.push((
+            "make tables (CREATE on the schema or on the database)",
+            "SELECT CASE WHEN to_regnamespace('cortex') IS NULL \
+             THEN has_database_privilege(current_database(), 'CREATE') \
+             ELSE has_schema_privilege('cortex', 'CREATE') END",
+        ));
+    } else {
+        asked.push((
+            "read and write records",
+            "SELECT has_table_privilege('cortex.records', 'SELECT') AND has_table_privilege('cortex.records', 'INSERT') \
+             AND has_table_privilege('cortex.records', 'UPDATE') AND has_table_privilege('cortex.records', 'DELETE') \
+             AND has_table_privilege('cortex.commits', 'SELECT') AND has_table_privilege('cortex.commits', 'INSERT') \
+             AND has_table_privilege('cortex.commits', 'DELETE')",
+        ));
+        if version.version < KNOWN {
+            asked.push((
+                "change tables (CREATE on the schema)",
+                "SELECT has_schema_privilege('cortex', 'CREATE')",
+            ));
+        }
+    }
+    let connection = database.connection().await?;
+    let mut missing = Vec::new();
+    for (what, sql) in asked {
+        let row = connection.query_one(sql, &[]).await.map_err(failed)?;
+        if !row.get::<_, bool>(0) {
+            missing.push(what);
+        }
+    }
+    connection.give_back();
+    Ok(missing)
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: tokio_postgres::Error) -> SchemaError {
     match told(0, &error) {
