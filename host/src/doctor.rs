@@ -10,6 +10,8 @@ mod certificate;
 mod client_view;
 mod clocks;
 mod configuration;
+mod database;
+mod fleet;
 mod gateway;
 mod issuer;
 mod mcp_servers;
@@ -137,7 +139,10 @@ pub async fn examine() -> Report {
     };
     let runs = operator::is_running(&config.data_dir).await;
     sections.push(configuration::files(&config));
-    sections.push(store::look(&config, runs).await);
+    let told = database::look(config.database.as_ref()).await;
+    let reached = told.findings.iter().all(|it| it.state != State::Broken);
+    sections.extend((!told.findings.is_empty()).then_some(told));
+    sections.push(store::look(&config, runs, reached).await);
     let compiled = config.data_dir.join("compiled");
     let compiled = compiled.is_dir().then_some(compiled.as_path());
     let (told, loaded) = plugins::look(&config.plugins, Some(&config), compiled).await;
@@ -160,15 +165,16 @@ async fn ask_others(
     loaded: Option<&Plugins>,
     probes: &Probes,
 ) -> Vec<Section> {
-    let (gateway, backends, servers, issuer, client, others) = tokio::join!(
+    let (gateway, fleet, backends, servers, issuer, client, others) = tokio::join!(
         gateway::look(config, runs, probes),
+        fleet::look(config),
         backends::look(config, loaded, probes),
         mcp_servers::look(config, loaded, probes),
         issuer::look(config, probes),
         client_view::look(config, runs, probes),
         others::look(config, loaded, probes),
     );
-    let mut sections = vec![gateway, backends, servers, issuer, client, others];
+    let mut sections = vec![gateway, fleet, backends, servers, issuer, client, others];
     sections.push(clocks::look(probes));
     sections.push(certificate::look(probes));
     sections.retain(|section| !section.findings.is_empty());
