@@ -32,7 +32,8 @@ impl Shared {
         let connection = self.database().connection().await?;
         connection.batch_execute(how).await.map_err(failed)?;
         // All of it takes as long as it takes.
-        let patient = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+        let patient =
+            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
         connection.batch_execute(patient).await.map_err(failed)?;
         Ok(Whole(connection))
     }
