@@ -74,7 +74,7 @@ pub async fn serve(
     }
     let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;
-    let fleet = Fleet::alone();
+    let fleet = Fleet::join(&config.fleet).await;
     let client = Client::new()?;
     let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client).await;
     let accounts = Arc::new(accounts.context("cannot open the vault")?);
@@ -121,7 +121,7 @@ pub async fn serve(
     let gateway = Arc::new(Gateway {
         hosts: Hosts::new(&config),
         origins: Origins::new(&config),
-        limits: Limits::new(config.rate_limit_per_minute),
+        limits: Limits::new(config.rate_limit_per_minute, &fleet),
         catalog: Catalog::new(routes.keys(), Arc::clone(&integrity)),
         integrity,
         technical,
@@ -145,7 +145,7 @@ pub async fn serve(
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         store: store.clone(),
-        fleet,
+        fleet: fleet.clone(),
         elsewhere: Elsewhere::default(),
         notifier,
         plugins,
@@ -190,6 +190,7 @@ pub async fn serve(
         metrics.map(|metrics| tokio::spawn(server::serve_operators(Arc::clone(&gateway), metrics))),
     );
     server::serve(Arc::clone(&gateway), listener, stop).await;
+    fleet.leave().await;
 
     for task in &refreshing {
         task.abort();

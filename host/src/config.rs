@@ -8,6 +8,7 @@ mod audit;
 mod backends;
 mod bounds;
 mod exchange;
+mod fleet;
 mod identity;
 mod integrity;
 mod mcp_servers;
@@ -35,6 +36,7 @@ use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use bounds::BoundsConfig;
 pub use exchange::{ExchangeConfig, ExchangeTarget};
+pub use fleet::{BadRedisUrl, FleetConfig, RedisUrl};
 pub use identity::IdentityConfig;
 pub use integrity::{IntegrityConfig, IntegrityMode};
 pub use oauth::{IntrospectionConfig, OAuthConfig};
@@ -161,6 +163,8 @@ pub struct Config {
     /// Seal what clients keep for the gateway, the first one; all of them open it. Without any,
     /// the gateway makes one and keeps it in `data_dir`.
     pub state_keys: Vec<Key256>,
+    /// Through what it shares with other gateways, if there are any.
+    pub fleet: FleetConfig,
     /// How the audit trail is kept.
     pub audit: AuditConfig,
     /// Keys the hashes in audit records, when set.
@@ -171,7 +175,7 @@ pub struct Config {
 
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
-const NOT_YET: &[&str] = &["CORTEX_DATABASE_URL", "CORTEX_REDIS_URL"];
+const NOT_YET: &[&str] = &["CORTEX_DATABASE_URL"];
 
 /// A variable of the process environment.
 pub fn variable(name: &str) -> Option<String> {
@@ -244,6 +248,7 @@ impl Config {
         let identity = identity::read(&mut vars, &canonical_uri);
         let tickets = tickets::read(&mut vars, &backends);
         let traces = traces::read(&mut vars, &identity.name);
+        let state_keys = accounts::keys(&mut vars, "CORTEX_STATE_KEY");
         let config = Self {
             listen,
             mode,
@@ -283,7 +288,8 @@ impl Config {
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
             shares_data_dir: false,
-            state_keys: accounts::keys(&mut vars, "CORTEX_STATE_KEY"),
+            fleet: fleet::read(&mut vars, &state_keys),
+            state_keys,
             audit: audit::read(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),
