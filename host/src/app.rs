@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::account::Accounts;
 use crate::audit;
-use crate::catalog::{Catalog, Source};
+use crate::catalog::{Catalog, Sharing, Source};
 use crate::config::{BackendConfig, Config, IntegrityMode};
 use crate::integrity::Integrity;
 use crate::oauth::{Exchange, ResourceServer, Technical};
@@ -265,13 +265,21 @@ fn sources(gateway: &Gateway) -> Vec<Source> {
         .collect()
 }
 
+/// What it takes to share with other gateways; `None`: there are none.
+fn sharing(gateway: &Gateway) -> Option<Sharing> {
+    (!gateway.fleet.is_alone()).then(|| Sharing {
+        fleet: gateway.fleet.clone(),
+        sealer: Arc::clone(&gateway.sealer),
+    })
+}
+
 fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHandle<()> {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move {
         let every = Duration::from_secs(gateway.config.refresh_seconds);
         gateway
             .catalog
-            .keep_fresh(source, gateway.identity(), every)
+            .keep_fresh(source, gateway.identity(), every, sharing(&gateway))
             .await;
     })
 }

@@ -7,9 +7,11 @@ mod definition;
 mod forms;
 mod identity;
 mod naming;
+mod offer;
 mod others;
 mod refresh;
 mod search;
+mod shared;
 mod uri_template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,8 +32,10 @@ pub use forms::Forms;
 pub use identity::Identity;
 use naming::Naming;
 pub use refresh::Refreshes;
+use refresh::Refresher;
 pub(crate) use refresh::in_words;
 use search::Words;
+pub use shared::Sharing;
 pub use search::best as find;
 use uri_template::UriTemplate;
 
@@ -350,9 +354,17 @@ impl Catalog {
         }
     }
 
-    /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down.
-    pub async fn keep_fresh(&self, source: Source, identity: Identity, every: Duration) {
-        refresh::keep_fresh(self, source, identity, every).await;
+    /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down. `sharing`: with
+    /// the other gateways of a fleet, of which one asks for all.
+    pub async fn keep_fresh(
+        &self,
+        source: Source,
+        identity: Identity,
+        every: Duration,
+        sharing: Option<Sharing>,
+    ) {
+        let refresher = Refresher::new(self, source, identity, every, sharing);
+        refresher.run().await;
     }
 
     /// A call tells whether its backend could be reached. If that is news, the backend is asked
@@ -397,7 +409,7 @@ impl Catalog {
         }
         let changed = Kind::ALL
             .into_iter()
-            .any(|kind| !refresh::alike(&before.listing(kind).listed, &after.listing(kind).listed));
+            .any(|kind| !offer::alike(&before.listing(kind).listed, &after.listing(kind).listed));
         after.generation = before.generation + u64::from(changed);
         after.taken_at = match parts.get(id) {
             Some(part) if part.health == Health::Up => {
