@@ -14,6 +14,7 @@ use crate::account::Accounts;
 use crate::audit;
 use crate::catalog::{Catalog, Sharing, Source};
 use crate::config::{BackendConfig, Config, IntegrityMode};
+use crate::fleet::Fleet;
 use crate::integrity::Integrity;
 use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
@@ -73,6 +74,7 @@ pub async fn serve(
     }
     let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;
+    let fleet = Fleet::alone();
     let client = Client::new()?;
     let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client).await;
     let accounts = Arc::new(accounts.context("cannot open the vault")?);
@@ -143,6 +145,7 @@ pub async fn serve(
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         store: store.clone(),
+        fleet,
         notifier,
         plugins,
         routes,

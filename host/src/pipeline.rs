@@ -59,6 +59,7 @@ use tokio::sync::Semaphore;
 use crate::account::Accounts;
 use crate::catalog::{Catalog, Identity};
 use crate::config::Config;
+use crate::fleet::Fleet;
 use crate::integrity::{Integrity, IntegrityError};
 use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::plugin::{Adapter, Backend, Directory};
@@ -138,6 +139,8 @@ pub struct Gateway {
     pub plugins: Arc<Directory>,
     /// What is there after a restart.
     pub store: Store,
+    /// The other gateways of this store.
+    pub fleet: Fleet,
     /// Tells somebody of new blocking tickets.
     pub notifier: Option<Notifier>,
     /// Backends by id.
