@@ -66,7 +66,16 @@ words! {
         // Sessions, streams and calls.
 
         // Catalogs, plugins, accounts and tokens.
-
+        /// What backends offer: where it lies that was found out.
+        Catalog = "catalog",
+        /// Tool definitions that were approved, or seen.
+        Approvals = "approvals",
+        /// Plugins that an instance has loaded, swapped or removed.
+        Plugins = "plugins",
+        /// Access tokens that are not good any more, by their hash.
+        Tokens = "tokens",
+        /// What operators have revoked, or let be again.
+        Revocations = "revocations",
     }
 }
 
@@ -78,7 +87,12 @@ words! {
         // Sessions, streams and calls.
 
         // Catalogs, plugins, accounts and tokens.
-
+        /// What backends offer, sealed.
+        Catalog = "catalog",
+        /// Which plugins an instance runs, by its id.
+        Plugins = "plugins",
+        /// Flows that came to their end.
+        Flows = "flows",
     }
 }
 
