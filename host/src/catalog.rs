@@ -31,12 +31,12 @@ use crate::types::{BackendId, PluginName};
 pub use forms::Forms;
 pub use identity::Identity;
 use naming::Naming;
-pub use refresh::Refreshes;
 use refresh::Refresher;
+pub use refresh::Refreshes;
 pub(crate) use refresh::in_words;
 use search::Words;
-pub use shared::Sharing;
 pub use search::best as find;
+pub use shared::Sharing;
 use uri_template::UriTemplate;
 
 /// Names of the gateway's own tools, sorted. They hide tools of backends that are called the same.

@@ -8,7 +8,11 @@ use crate::integrity::Verdict;
 use crate::plugin::model::Catalog as Discovered;
 
 /// What a backend offers, as callers will see it, and what is left out and why.
-pub(super) fn offer(naming: &Naming, discovered: Discovered, verdicts: Vec<Verdict>) -> (Offer, Vec<String>) {
+pub(super) fn offer(
+    naming: &Naming,
+    discovered: Discovered,
+    verdicts: Vec<Verdict>,
+) -> (Offer, Vec<String>) {
     let mut notes: Vec<String> = discovered
         .skipped
         .into_iter()

@@ -350,9 +350,9 @@ async fn discover(
             }
             Ok(discovered)
         }
-        Ok(Err(CallError::LinkRequired(_))) => Err(Unanswered::There(
-            identity.in_need_of_an_account(backend),
-        )),
+        Ok(Err(CallError::LinkRequired(_))) => {
+            Err(Unanswered::There(identity.in_need_of_an_account(backend)))
+        }
         Ok(Err(error)) => Err(Unanswered::There(presented.taken_out_of(in_words(error)))),
         Err(fault) => {
             let hint = fault.cause.hint();
@@ -419,4 +419,3 @@ fn take(catalog: &Catalog, source: &Source, result: Result<(Discovered, Vec<Verd
         }
     }
 }
-

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::fleet::{Away, Fleet, Hearing, Heard, InstanceId, Lease, Shelf, Topic};
+use crate::fleet::{Away, Fleet, Heard, Hearing, InstanceId, Lease, Shelf, Topic};
 use crate::plugin::model::Catalog as Discovered;
 use crate::seal::{Purpose, Sealer};
 use crate::types::BackendId;
@@ -135,7 +135,9 @@ impl Shared {
             return Ok(None);
         }
         let what = match &finding.outcome {
-            Outcome::Found(_) if !again && last.is_some_and(|last| last.outcome == finding.outcome) => {
+            Outcome::Found(_)
+                if !again && last.is_some_and(|last| last.outcome == finding.outcome) =>
+            {
                 What::Same
             }
             Outcome::Found(digest) => match self.definitions(digest).await? {
@@ -182,7 +184,11 @@ impl Shared {
         let fleet = &self.sharing.fleet;
         // Everybody asks again before it ends.
         let lives = self.every + LEASE;
-        if fleet.put(Shelf::Catalog, key.as_bytes(), text, lives).await.is_ok() {
+        if fleet
+            .put(Shelf::Catalog, key.as_bytes(), text, lives)
+            .await
+            .is_ok()
+        {
             fleet.tell(Topic::Catalog, key.into_bytes());
             self.last = Some(finding);
         }
@@ -224,7 +230,10 @@ impl Shared {
         let sealed = self.sealed(&key, Some(text))?;
         // Longer than any finding that names them.
         let lives = self.every * 2 + LEEWAY;
-        let laid = self.sharing.fleet.put(Shelf::Catalog, key.as_bytes(), sealed, lives);
+        let laid = self
+            .sharing
+            .fleet
+            .put(Shelf::Catalog, key.as_bytes(), sealed, lives);
         laid.await.ok().map(|()| digest)
     }
 
@@ -236,11 +245,18 @@ impl Shared {
 
     /// What lies there, if it is one of ours and no larger than this.
     async fn opened(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>, Away> {
-        let sealed = self.sharing.fleet.get(Shelf::Catalog, key.as_bytes()).await?;
+        let sealed = self
+            .sharing
+            .fleet
+            .get(Shelf::Catalog, key.as_bytes())
+            .await?;
         let sealed = sealed.filter(|sealed| sealed.len() <= most + SEAL);
         let opened = sealed.and_then(|sealed| {
             let binding = [key.as_bytes()];
-            let opened = self.sharing.sealer.open_bytes(Purpose::Catalog, &binding, sealed);
+            let opened = self
+                .sharing
+                .sealer
+                .open_bytes(Purpose::Catalog, &binding, sealed);
             opened.ok()
         });
         Ok(opened.map(|opened| opened.to_vec()))
@@ -259,4 +275,89 @@ fn since(millis: u64) -> Duration {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Key256;
+
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Two gateways, as far as shelves and leases go.
+    fn shared(fleet: &Fleet, key: u8) -> Shared {
+        let sealer = Sealer::new(&[Key256::new([key; 32])]).expect("a key");
+        let sharing = Sharing {
+            fleet: fleet.clone(),
+            sealer: Arc::new(sealer),
+        };
+        let mut shared = Shared::new(sharing, &"docs".parse().expect("an id"), EVERY);
+        shared.asked_like(&[[1; 32], [2; 32]]);
+        shared
+    }
+
+    fn definitions(learned: &str) -> Discovered {
+        Discovered {
+            tools: Vec::new(),
+            prompts: Vec::new(),
+            resources: Vec::new(),
+            resource_templates: Vec::new(),
+            skipped: Vec::new(),
+            learned: Some(learned.to_owned()),
+        }
+    }
+
+    async fn taken(shared: &mut Shared, again: bool) -> Option<What> {
+        let taken = shared.newer(again).await.expect("never away");
+        taken.map(|taken| taken.what)
+    }
+
+    #[tokio::test]
+    async fn what_one_finds_the_other_takes_once() {
+        let fleet = Fleet::alone();
+        let (mut a, mut b) = (shared(&fleet, 1), shared(&fleet, 1));
+        assert!(taken(&mut b, false).await.is_none());
+        a.lay(Ok(&definitions("x")), 0).await;
+        assert!(taken(&mut a, false).await.is_none(), "its own");
+        let found = taken(&mut b, false).await;
+        assert!(matches!(found, Some(What::Found(d)) if d.learned.as_deref() == Some("x")));
+        assert!(taken(&mut b, false).await.is_none());
+        // To be reviewed again.
+        assert!(matches!(taken(&mut b, true).await, Some(What::Found(_))));
+        a.lay(Ok(&definitions("x")), 0).await;
+        assert!(matches!(taken(&mut b, false).await, Some(What::Same)));
+        a.lay(Err("it is down"), 2).await;
+        let failed = taken(&mut b, true).await;
+        assert!(matches!(failed, Some(What::Failed { times: 2, .. })));
+        assert!(taken(&mut b, true).await.is_none(), "there is nothing to review");
+        // The same as before the failure, which was taken: all of it.
+        a.lay(Ok(&definitions("x")), 0).await;
+        assert!(matches!(taken(&mut b, false).await, Some(What::Found(_))));
+    }
+
+    #[tokio::test]
+    async fn who_asks_in_another_way_or_has_another_key_takes_nothing() {
+        let fleet = Fleet::alone();
+        let (mut a, mut other_key) = (shared(&fleet, 1), shared(&fleet, 2));
+        let mut other_adapter = shared(&fleet, 1);
+        other_adapter.asked_like(&[[3; 32], [2; 32]]);
+        a.lay(Ok(&definitions("x")), 0).await;
+        assert!(taken(&mut other_key, false).await.is_none());
+        assert!(taken(&mut other_adapter, false).await.is_none());
+        other_adapter.asked_like(&[[1; 32], [2; 32]]);
+        assert!(taken(&mut other_adapter, false).await.is_some());
+        // One at a time asks in the same way.
+        let turn = a.turn().await.expect("never away");
+        assert!(other_adapter.turn().await.expect("never away").is_none());
+        drop(turn);
+        assert!(other_adapter.turn().await.expect("never away").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_is_not_shared() {
+        let fleet = Fleet::alone();
+        let (mut a, mut b) = (shared(&fleet, 1), shared(&fleet, 1));
+        a.lay(Ok(&definitions(&"x".repeat(MOST))), 0).await;
+        assert!(taken(&mut b, false).await.is_none());
+    }
 }

@@ -93,9 +93,9 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
                 ends_at: now.saturating_add(revoke.days * DAY),
             };
             let asked = of(Tokens::Revoke(revocation));
-            revoke.asking.ask(asked, |answer| {
-                format!("revoked: {}\n", line(answer))
-            })
+            revoke
+                .asking
+                .ask(asked, |answer| format!("revoked: {}\n", line(answer)))
         }
         Command::Lift(Lift { named, asking }) => {
             asking.ask(of(Tokens::Lift(named.which())), |answer| {

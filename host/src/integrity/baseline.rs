@@ -327,8 +327,8 @@ async fn few(
 ) -> Result<BTreeMap<String, Found<Known>>, StoreError> {
     let mut there = BTreeMap::new();
     for tool in tools {
-        let found = TABLE.get(store, format!("{backend}/{tool}").as_bytes());
-        if let Some(found) = found.await? {
+        let key = format!("{backend}/{tool}");
+        if let Some(found) = TABLE.get(store, key.as_bytes()).await? {
             there.insert(tool.clone(), found);
         }
     }

@@ -46,7 +46,10 @@ impl Integrity {
             // Whatever is said, it is looked up.
             news.next().await;
             tokio::time::sleep(TOGETHER).await;
-            while tokio::time::timeout(Duration::ZERO, news.next()).await.is_ok() {}
+            while tokio::time::timeout(Duration::ZERO, news.next())
+                .await
+                .is_ok()
+            {}
         }
     }
 
@@ -64,7 +67,10 @@ impl Integrity {
         state.baseline = next;
         if !differing.is_empty() {
             let backends: Vec<&str> = differing.iter().map(BackendId::as_str).collect();
-            info!("another gateway has approved tool definitions of {}", backends.join(", "));
+            info!(
+                "another gateway has approved tool definitions of {}",
+                backends.join(", ")
+            );
             self.changed();
         }
         Ok(differing)
@@ -74,7 +80,9 @@ impl Integrity {
 /// What was only seen is in no file: it is remembered here.
 fn remember_seen(before: &Baseline, next: &mut Baseline) {
     for (backend, tool, known) in before.changes() {
-        let approved = next.get(backend, tool).and_then(|known| known.approved.clone());
+        let approved = next
+            .get(backend, tool)
+            .and_then(|known| known.approved.clone());
         let same = |seen| known.pending.as_ref().map(|pending| pending.is(seen));
         if approved.as_ref().and_then(same) != Some(true) {
             let pending = known.pending.clone();

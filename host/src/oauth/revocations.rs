@@ -37,7 +37,9 @@ pub enum RevocationError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Too many.
-    #[error("there are {MOST} revocations already; hint: `cortex-gateway tokens list` shows them, `tokens lift` ends one")]
+    #[error(
+        "there are {MOST} revocations already; hint: `cortex-gateway tokens list` shows them, `tokens lift` ends one"
+    )]
     TooMany,
     /// A text without an end, or without anything in it.
     #[error("expected 1 to {LONGEST} bytes of text")]
@@ -273,7 +275,9 @@ async fn all(store: &Store) -> Result<Vec<(Vec<u8>, Revocation)>, StoreError> {
     let mut all = Vec::new();
     loop {
         let scan = Scan {
-            after: all.last().map(|(key, _): &(Vec<u8>, Revocation)| key.clone()),
+            after: all
+                .last()
+                .map(|(key, _): &(Vec<u8>, Revocation)| key.clone()),
             limit: PAGE,
             ..Scan::default()
         };
@@ -326,7 +330,10 @@ mod tests {
         let token = verified("a", "alice", Some(100));
         assert!(!revocations.cover(&token));
         let one = Which::Token("a".to_owned());
-        revocations.revoke(&revocation(one.clone(), 0)).await.expect("revoked");
+        revocations
+            .revoke(&revocation(one.clone(), 0))
+            .await
+            .expect("revoked");
         assert!(revocations.cover(&token));
         assert!(!revocations.cover(&verified("b", "alice", Some(100))));
         assert!(revocations.lift(&one).await.expect("lifted"));
@@ -337,9 +344,15 @@ mod tests {
             issuer: "https://issuer.example".to_owned(),
             subject: "alice".to_owned(),
         };
-        revocations.revoke(&revocation(alice.clone(), 100)).await.expect("revoked");
+        revocations
+            .revoke(&revocation(alice.clone(), 100))
+            .await
+            .expect("revoked");
         // An earlier moment does not take the later one back.
-        revocations.revoke(&revocation(alice.clone(), 50)).await.expect("revoked");
+        revocations
+            .revoke(&revocation(alice.clone(), 50))
+            .await
+            .expect("revoked");
         for (subject, issued_at, is_revoked) in [
             ("alice", Some(100), true),
             ("alice", None, true),
@@ -347,7 +360,11 @@ mod tests {
             ("bob", Some(1), false),
         ] {
             let token = verified("x", subject, issued_at);
-            assert_eq!(revocations.cover(&token), is_revoked, "{subject} {issued_at:?}");
+            assert_eq!(
+                revocations.cover(&token),
+                is_revoked,
+                "{subject} {issued_at:?}"
+            );
         }
         // A gateway that starts knows it.
         let other = Revocations::open(&store, &fleet).await.expect("open");

@@ -83,7 +83,10 @@ impl Elsewhere {
         since.retain(|name, (_, said)| {
             let lasts = differences.contains_key(name);
             if !lasts && *said {
-                info!(plugin.name = name, "all gateways run the same of this plugin again");
+                info!(
+                    plugin.name = name,
+                    "all gateways run the same of this plugin again"
+                );
             }
             lasts
         });
@@ -95,7 +98,11 @@ impl Elsewhere {
             let (began, said) = since.entry(name.clone()).or_insert((now, false));
             if !*said && now.duration_since(*began) >= LASTING {
                 *said = true;
-                warn!(plugin.name = name, "gateways run different versions of this plugin: {}", in_words(variants));
+                warn!(
+                    plugin.name = name,
+                    "gateways run different versions of this plugin: {}",
+                    in_words(variants)
+                );
             }
         }
         *known = differences;
@@ -147,7 +154,10 @@ fn here(plugins: &Plugins) -> Vec<Running> {
             name: live.name.to_string(),
             version: live.version.clone(),
             digest: live.digest.clone(),
-            outline: live.outline()[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            outline: live.outline()[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
         })
         .collect();
     running.sort();
