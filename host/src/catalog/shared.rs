@@ -329,7 +329,10 @@ mod tests {
         a.lay(Err("it is down"), 2).await;
         let failed = taken(&mut b, true).await;
         assert!(matches!(failed, Some(What::Failed { times: 2, .. })));
-        assert!(taken(&mut b, true).await.is_none(), "there is nothing to review");
+        assert!(
+            taken(&mut b, true).await.is_none(),
+            "there is nothing to review"
+        );
         // The same as before the failure, which was taken: all of it.
         a.lay(Ok(&definitions("x")), 0).await;
         assert!(matches!(taken(&mut b, false).await, Some(What::Found(_))));

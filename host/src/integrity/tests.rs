@@ -46,9 +46,17 @@ async fn of_several_who_see_a_tool_first_one_approves_it() {
     });
     let verdicts = futures_util::future::join_all(reviews).await;
     let served = |verdicts: &Vec<Verdict>| verdicts[0] == Verdict::Serve;
-    assert_eq!(verdicts.iter().filter(|v| served(v)).count(), 1, "{verdicts:?}");
+    assert_eq!(
+        verdicts.iter().filter(|v| served(v)).count(),
+        1,
+        "{verdicts:?}"
+    );
     for verdicts in &verdicts {
-        assert!(verdicts[1..].iter().all(|verdict| *verdict == Verdict::Serve));
+        assert!(
+            verdicts[1..]
+                .iter()
+                .all(|verdict| *verdict == Verdict::Serve)
+        );
     }
     let winner = verdicts.iter().position(served).expect("one");
     for gateway in &gateways {
@@ -69,7 +77,10 @@ async fn what_one_gateway_approves_is_approved_at_the_others() {
     assert_eq!(here.review(&docs, &[tool(0)]).await, [Verdict::Serve]);
     let differing = there.look_up().await.expect("read");
     assert!(differing.contains(&docs));
-    assert_ne!(there.review(&docs, std::slice::from_ref(&changed)).await, [Verdict::Serve]);
+    assert_ne!(
+        there.review(&docs, std::slice::from_ref(&changed)).await,
+        [Verdict::Serve]
+    );
     // What was only seen changes nothing for the others.
     let generation = here.generation();
     assert!(here.look_up().await.expect("read").is_empty());

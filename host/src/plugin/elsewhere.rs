@@ -58,7 +58,7 @@ pub type Differences = BTreeMap<String, Vec<Variant>>;
 
 /// What is known of the others.
 #[derive(Default)]
-pub struct Elsewhere(Mutex<State>);
+pub(super) struct Elsewhere(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -69,7 +69,7 @@ struct State {
 
 impl Elsewhere {
     /// What runs in different versions now.
-    pub fn differences(&self) -> Differences {
+    fn differences(&self) -> Differences {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.differences.clone()
     }
