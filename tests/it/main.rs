@@ -57,6 +57,7 @@ mod rounds;
 mod scopes;
 mod sessions;
 mod stdio;
+mod store;
 mod streams;
 mod tickets;
 mod tidy;

@@ -69,7 +69,7 @@ fn room(section: &mut Section, dir: &Path) {
 
 /// Whether the store opens, and whether the keys open what is in its vault.
 async fn own(section: &mut Section, config: &Config) {
-    let store = match Store::open(&config.data_dir).await {
+    let store = match Store::open(&config.data_dir, None).await {
         Ok(store) => store,
         Err(error) => return section.told(State::Broken, &format!("{error}")),
     };

@@ -31,7 +31,7 @@ async fn open(store: &Store) -> Integrity {
 #[tokio::test]
 async fn of_several_who_see_a_tool_first_one_approves_it() {
     // Gateways with one store, of which each has read it before the others wrote.
-    let store = Store::temporary().await.expect("a store");
+    let store = Store::temporary(None).await.expect("a store");
     let gateways = [open(&store).await, open(&store).await, open(&store).await];
     let docs: BackendId = "docs".parse().expect("valid");
     let described = |n: usize| Tool {
@@ -67,7 +67,7 @@ async fn of_several_who_see_a_tool_first_one_approves_it() {
 
 #[tokio::test]
 async fn what_one_gateway_approves_is_approved_at_the_others() {
-    let store = Store::temporary().await.expect("a store");
+    let store = Store::temporary(None).await.expect("a store");
     let (here, there) = (open(&store).await, open(&store).await);
     let docs: BackendId = "docs".parse().expect("valid");
     let changed = Tool {
@@ -106,7 +106,7 @@ async fn what_one_gateway_approves_is_approved_at_the_others() {
 
 #[tokio::test]
 async fn a_backend_that_invents_names_fills_nothing() {
-    let store = Store::temporary().await.expect("a store");
+    let store = Store::temporary(None).await.expect("a store");
     let integrity = open(&store).await;
     let docs: BackendId = "docs".parse().expect("valid");
     let many: Vec<Tool> = (0..MAX_KNOWN + 5).map(tool).collect();

@@ -324,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_revoked_is_known_until_it_is_lifted_or_ends() {
-        let store = Store::temporary().await.expect("a store");
+        let store = Store::temporary(None).await.expect("a store");
         let fleet = Fleet::alone();
         let revocations = Revocations::open(&store, &fleet).await.expect("open");
         let token = verified("a", "alice", Some(100));

@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     async fn kept() -> Kept {
-        Kept(Store::temporary().await.expect("a store"))
+        Kept(Store::temporary(None).await.expect("a store"))
     }
 
     fn plugin(name: &str) -> PluginName {

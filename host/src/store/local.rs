@@ -16,7 +16,7 @@ use sled::transaction::{
     ConflictableTransactionError, TransactionError, Transactional as _, TransactionalTree,
 };
 
-use super::{Batch, Bytes, Committed, Engine, Scan, Space, StoreError};
+use super::{Batch, Bytes, Committed, Engine, Range, Scan, Space, StoreError};
 
 /// Name of the folder.
 const FOLDER: &str = "store";
@@ -24,6 +24,7 @@ const FOLDER: &str = "store";
 const CACHE: u64 = 8 * 1024 * 1024;
 
 /// sled and what is open of it.
+#[derive(Clone)]
 pub(super) struct Local(Arc<Open>);
 
 struct Open {
@@ -110,37 +111,21 @@ impl Open {
     }
 
     fn scan(&self, space: Space, scan: Scan) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let Scan {
-            prefix,
-            after,
-            backwards,
-            limit,
-        } = scan;
+        let range = Range::of(&scan);
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end = range.to.map_or(Bound::Unbounded, Bound::Excluded);
         let tree = self.tree(space);
+        let found = tree.range::<Bytes, _>((Bound::Included(range.from), end));
         let read = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, value) = pair.map_err(|e| failed(&e))?;
             Ok((key.to_vec(), value.to_vec()))
         };
-        let within = |pair: &Result<(Bytes, Bytes), StoreError>| match pair {
-            Ok((key, _)) => key.starts_with(&prefix),
-            Err(_) => true,
-        };
-        if backwards {
-            let end = match after {
-                Some(after) => Bound::Excluded(after),
-                None => beyond(&prefix).map_or(Bound::Unbounded, Bound::Excluded),
-            };
-            let range = tree.range::<Bytes, _>((Bound::Included(prefix.clone()), end));
-            return range
-                .rev()
-                .map(read)
-                .take_while(within)
-                .take(limit)
-                .collect();
+        match scan.backwards {
+            true => found.rev().take(scan.limit).map(read).collect(),
+            false => found.take(scan.limit).map(read).collect(),
         }
-        let start = after.map_or_else(|| Bound::Included(prefix.clone()), Bound::Excluded);
-        let range = tree.range::<Bytes, _>((start, Bound::Unbounded));
-        range.map(read).take_while(within).take(limit).collect()
     }
 
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -189,18 +174,6 @@ impl Open {
 
 fn index(space: Space) -> usize {
     Space::ALL.iter().position(|s| *s == space).unwrap_or(0)
-}
-
-/// The first key after all that begin with this.
-fn beyond(prefix: &[u8]) -> Option<Bytes> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return Some(end);
-        }
-    }
-    None
 }
 
 async fn blocking<T: Send + 'static>(
