@@ -20,6 +20,8 @@ mod conformance;
 mod doctor;
 mod eras;
 mod federation;
+mod fleet_accounts;
+mod fleet_catalog;
 mod hostile;
 mod idle;
 mod integrity;
