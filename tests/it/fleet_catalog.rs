@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
+use cortex_tests::postgres::Postgres;
 use cortex_tests::redis::Redis;
 use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan};
 use http::Method;
@@ -364,4 +365,79 @@ async fn tokens_are_revoked_by_their_id_and_by_their_subject_and_lifted() {
     assert_eq!(call(&gateway, &ada).await.0, 200);
     let none = operate(&gateway, &["list"]).await;
     assert_eq!(none["revoked"], json!([]));
+}
+
+#[tokio::test]
+async fn what_an_operator_approves_at_one_gateway_is_approved_at_all() {
+    let (Some(redis), Some(postgres)) = (Redis::start(), Postgres::start()) else {
+        return;
+    };
+    let backend = docs(&["one"]).await;
+    // All of them see it first, at the same time.
+    let started = (0..3).map(|_| {
+        member(&redis)
+            .backend("docs", &backend.url())
+            .env("CORTEX_DATABASE_URL", &postgres.url())
+            .env("CORTEX_TOOL_INTEGRITY_MODE", "block")
+            .env("CORTEX_REFRESH_SECONDS", "2")
+            .start()
+    });
+    let gateways = futures_util::future::join_all(started).await;
+    for gateway in &gateways {
+        lists(gateway, &["one"]).await;
+    }
+    let mut changed = FakeBackend::tool("one");
+    changed["description"] = json!("Something else.");
+    backend.plan("list_tools", Plan::Json(200, json!({ "tools": [changed] })));
+    for gateway in &gateways {
+        lists(gateway, &[]).await;
+        let (code, said, _) = gateway.operator(&["baseline", "diff"]).await;
+        assert_eq!(code, Some(1), "{said}");
+    }
+    let approve = ["baseline", "approve", "docs/one"];
+    let (code, _, err) = gateways[1].operator(&approve).await;
+    assert_eq!(code, Some(0), "{err}");
+    for gateway in &gateways {
+        lists(gateway, &["one"]).await;
+        let (code, said, _) = gateway.operator(&["baseline", "diff"]).await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_revokes_at_one_gateway_is_refused_by_all() {
+    let (Some(redis), Some(postgres)) = (Redis::start(), Postgres::start()) else {
+        return;
+    };
+    let key = Key::generate(Alg::Es256, "k1");
+    let issuer = FakeIssuer::start(&[&key]).await;
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        let member = member(&redis)
+            .issuer(&issuer)
+            .env("CORTEX_DATABASE_URL", &postgres.url());
+        gateways.push(member.start().await);
+    }
+    let mut claims = issuer.claims();
+    claims["jti"] = json!("the-one");
+    let token = key.token(&claims);
+    let answers = async |gateway: &Gateway, status: u16| {
+        let client = gateway.client.with_token(&token);
+        until(&format!("it answers {status}"), || async {
+            let listed = client.modern("tools/list", json!({})).await;
+            listed.status.as_u16() == status
+        })
+        .await;
+    };
+    for gateway in &gateways {
+        answers(gateway, 200).await;
+    }
+    for (command, status) in [("revoke", 401), ("lift", 200)] {
+        let command = ["tokens", command, "--id", "the-one"];
+        let (code, _, err) = gateways[2].operator(&command).await;
+        assert_eq!(code, Some(0), "{err}");
+        for gateway in &gateways {
+            answers(gateway, status).await;
+        }
+    }
 }

@@ -34,6 +34,12 @@ const ENOUGH: u64 = 10;
 const LEASE: Duration = Duration::from_secs(60);
 /// Longest that a call waits for another gateway that renews.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon a store that is away is tried again to keep a renewed token: first this, then twice as long each time,
+const KEEP_AGAIN: Duration = Duration::from_millis(200);
+/// at most this,
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// and for so long.
+const KEEP_TRYING: Duration = Duration::from_secs(120);
 /// Ids of renewals that are over are thrown away from this many on.
 const TIDY: usize = 1_024;
 
@@ -212,6 +218,14 @@ impl Accounts {
         unfit: &Unfit,
         in_vain: &mut Option<Instant>,
     ) -> Result<Option<Found>, NoAccount> {
+        // Whoever waited behind a renewal here has its token.
+        let (Unfit::Old(before) | Unfit::Refused(before)) = unfit;
+        let is_other = |found: &Found| !found.token.matches(before.reveal().as_bytes());
+        if let Some(found) = self.good_enough(owner, server, unfit, 0).await?
+            && is_other(&found)
+        {
+            return Ok(Some(found));
+        }
         let fleet = &self.renewals.fleet;
         let name = lease_name(owner, server);
         let lease = match fleet.try_lease(&name, LEASE).await {
@@ -228,7 +242,9 @@ impl Accounts {
                 match waiting.await {
                     Ok(lease) => lease,
                     Err(_) => {
-                        in_vain.get_or_insert_with(Instant::now);
+                        if !waited {
+                            *in_vain = Some(Instant::now());
+                        }
                         return self.at_hand(owner, server, unfit, late).await;
                     }
                 }
@@ -366,7 +382,8 @@ fn lease_name(owner: &Owner, server: &BackendId) -> Vec<u8> {
     [b"account/", &hash.finalize()[..]].concat()
 }
 
-/// Keeps a renewed grant, and only then lets anybody use it.
+/// Keeps a renewed grant, and only then lets anybody use it. The refresh token of before may be worth nothing
+/// any more: a store that is away for a while must not cost the grant.
 async fn keep(
     vault: &Vault,
     owner: &Owner,
@@ -374,15 +391,40 @@ async fn keep(
     before: &Kept,
     fresh: Grant,
 ) -> Result<Option<Found>, NoAccount> {
-    let renewed = found(&before.account, &fresh);
+    let (began, mut pause) = (Instant::now(), KEEP_AGAIN);
+    loop {
+        let error = match try_to_keep(vault, owner, server, before, &fresh).await {
+            Err(VaultError::Store(error)) => error,
+            outcome => return Ok(outcome?),
+        };
+        if began.elapsed() > KEEP_TRYING {
+            return Err(VaultError::from(error).into());
+        }
+        if pause == KEEP_AGAIN {
+            warn!(backend.id = %server, %error, "an account's renewed token cannot be kept now: it is tried again");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+async fn try_to_keep(
+    vault: &Vault,
+    owner: &Owner,
+    server: &BackendId,
+    before: &Kept,
+    fresh: &Grant,
+) -> Result<Option<Found>, VaultError> {
+    let renewed = found(&before.account, fresh);
     let account = Account {
-        grant: Some(fresh),
+        grant: Some(fresh.clone()),
         ..before.account.clone()
     };
     if vault.replace(owner, server, before, &account).await? {
         return Ok(Some(renewed));
     }
-    // Sealed anew with another key meanwhile, or linked anew, or unlinked.
+    // Sealed anew with another key meanwhile, or linked anew, or unlinked; or kept by a try that failed only
+    // to say so.
     let Some(now) = vault.get(owner, server).await? else {
         return Ok(None);
     };
