@@ -127,6 +127,8 @@ impl Shared {
             return Ok(None);
         };
         let last = self.last.as_ref();
+        // Of a failure there is nothing more to have.
+        let again = again && matches!(finding.outcome, Outcome::Found(_));
         if last.is_some_and(|last| last.id == finding.id && !again) {
             return Ok(None);
         }
