@@ -163,7 +163,7 @@ impl Revocations {
             // Whatever is said, it is looked up.
             tokio::select! {
                 _ = news.next() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(LOOK), if !self.fleet.is_alone() => {}
             }
             if let Err(error) = self.look_up().await {
                 warn!(%error, "what was revoked cannot be read: what was known before holds");
