@@ -75,7 +75,7 @@ pub async fn serve(
     }
     let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;
-    let fleet = Fleet::alone();
+    let fleet = Fleet::join(&config.fleet).await;
     let client = Client::new()?;
     let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client, &fleet).await;
     let accounts = Arc::new(accounts.context("cannot open the vault")?);
@@ -125,7 +125,7 @@ pub async fn serve(
     let gateway = Arc::new(Gateway {
         hosts: Hosts::new(&config),
         origins: Origins::new(&config),
-        limits: Limits::new(config.rate_limit_per_minute),
+        limits: Limits::new(config.rate_limit_per_minute, &fleet),
         catalog: Catalog::new(routes.keys(), Arc::clone(&integrity)),
         integrity,
         technical,
@@ -149,7 +149,7 @@ pub async fn serve(
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         store: store.clone(),
-        fleet,
+        fleet: fleet.clone(),
         revocations,
         notifier,
         plugins,
@@ -194,6 +194,7 @@ pub async fn serve(
         metrics.map(|metrics| tokio::spawn(server::serve_operators(Arc::clone(&gateway), metrics))),
     );
     server::serve(Arc::clone(&gateway), listener, stop).await;
+    fleet.leave().await;
 
     for task in &refreshing {
         task.abort();

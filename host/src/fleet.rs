@@ -9,29 +9,50 @@
 //! for again, a token must not be renewed twice. Knows nothing of what the news and the values mean.
 
 mod alone;
+mod engine;
+mod figures;
 mod gcra;
 mod lease;
+mod link;
+mod members;
 mod news;
+mod redis;
+mod shared;
 mod words;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
 
+use crate::config::FleetConfig;
 use alone::Alone;
+use engine::Engine;
+pub use figures::{Figures, Operation};
+use gcra::Rule;
 pub use gcra::Spent;
 pub use lease::Lease;
-use lease::Turns;
+use lease::{Asked, Turns};
 use news::News;
 pub use news::{Heard, Hearing};
+use redis::Redis;
+pub use redis::{Looked, look};
+use shared::Shared;
 pub use words::{InstanceId, Shelf, Topic};
 
 /// Largest piece of news, in bytes. What is larger goes on a shelf, and the news says where.
 pub const MAX_NEWS: usize = 64 * 1024;
 /// Largest value on a shelf, in bytes.
 pub const MAX_VALUE: usize = 16 * 1024 * 1024;
+/// How long a gateway that starts waits for what it shares, before it goes on without.
+const START: Duration = Duration::from_secs(3);
+/// The first pause between two tries to get a lease, and the longest: whoever gives one back also says so.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// What the gateways share cannot be used now: it cannot be reached, or has no room. It was said in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -44,13 +65,16 @@ pub struct Fleet(Arc<Inner>);
 
 struct Inner {
     instance: InstanceId,
-    engine: Engine,
-    news: News,
+    kind: Kind,
+    news: Arc<News>,
     turns: Turns,
+    /// Keeps the connection to the engine.
+    _link: Option<AbortOnDropHandle<()>>,
 }
 
-enum Engine {
+enum Kind {
     Alone(Alone),
+    Shared(Arc<Shared>),
 }
 
 impl Fleet {
@@ -58,10 +82,62 @@ impl Fleet {
     pub fn alone() -> Self {
         Self(Arc::new(Inner {
             instance: InstanceId::new(),
-            engine: Engine::Alone(Alone::new()),
-            news: News::new(),
+            kind: Kind::Alone(Alone::new()),
+            news: Arc::new(News::new()),
             turns: Turns::default(),
+            _link: None,
         }))
+    }
+
+    /// Joins the others. Waits some seconds for the engine; where it does not come, everything is [`Away`] until
+    /// it does.
+    pub async fn join(config: &FleetConfig) -> Self {
+        match config {
+            FleetConfig::Alone => Self::alone(),
+            FleetConfig::Redis { url, prefix } => {
+                Self::share(Box::new(Redis::at(url, prefix))).await
+            }
+        }
+    }
+
+    async fn share(engine: Box<dyn Engine>) -> Self {
+        let (instance, news) = (InstanceId::new(), Arc::new(News::new()));
+        let (shared, outgoing) = Shared::new(engine, instance);
+        let shared = Arc::new(shared);
+        let ready = watch::Sender::new(false);
+        let mut is_ready = ready.subscribe();
+        let link = link::keep(Arc::clone(&shared), Arc::clone(&news), outgoing, ready);
+        let link = AbortOnDropHandle::new(tokio::spawn(link));
+        // Late is not never: the log was told.
+        let _ = tokio::time::timeout(START, is_ready.wait_for(|ready| *ready)).await;
+        if shared.is_here() {
+            let others = shared.members.count() - 1;
+            info!(
+                fleet.instance = %instance,
+                "shares with other gateways through {}: {others} at the moment",
+                shared.engine.name()
+            );
+        }
+        Self(Arc::new(Inner {
+            instance,
+            kind: Kind::Shared(shared),
+            news,
+            turns: Turns::default(),
+            _link: Some(link),
+        }))
+    }
+
+    /// Says good-bye: the others need not find out. Nothing is to be asked after it.
+    pub async fn leave(&self) {
+        let Kind::Shared(shared) = &self.0.kind else {
+            return;
+        };
+        shared.leaves.store(true, Ordering::Release);
+        let own = self.0.instance;
+        let took = self.take(Shelf::Instances, own.as_bytes()).await;
+        if took.is_ok() {
+            let _ = link::publish(shared, Topic::Instances, Some(&[])).await;
+        }
     }
 
     /// This instance's id: new at each start.
@@ -71,26 +147,56 @@ impl Fleet {
 
     /// Whether there is nobody to share with: then nothing here leaves the process.
     pub fn is_alone(&self) -> bool {
-        matches!(self.0.engine, Engine::Alone(_))
+        matches!(self.0.kind, Kind::Alone(_))
+    }
+
+    /// What the engine is called: `Redis`, for example.
+    pub fn engine(&self) -> &'static str {
+        match &self.0.kind {
+            Kind::Alone(_) => "memory",
+            Kind::Shared(shared) => shared.engine.name(),
+        }
+    }
+
+    /// Whether the engine can be used, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        match &self.0.kind {
+            Kind::Alone(_) => true,
+            Kind::Shared(shared) => shared.is_here(),
+        }
     }
 
     /// How many instances are alive, this one included, as far as is known. At least 1.
     pub fn instances(&self) -> usize {
-        1
+        match &self.0.kind {
+            Kind::Alone(_) => 1,
+            Kind::Shared(shared) => shared.members.count(),
+        }
     }
 
     /// Whether an instance is alive, as far as is known: one that was killed is for some seconds more. True
     /// for itself.
     pub fn is_alive(&self, instance: InstanceId) -> bool {
-        instance == self.0.instance
+        match &self.0.kind {
+            Kind::Alone(_) => instance == self.0.instance,
+            Kind::Shared(shared) => shared.members.is_alive(instance),
+        }
     }
 
-    /// Tells the *other* instances something, if they can be reached now. Never waits. What is larger than
-    /// [`MAX_NEWS`] is not told: the others hear of a gap.
+    /// What is counted; `None` where nothing is shared.
+    pub fn figures(&self) -> Option<&Figures> {
+        match &self.0.kind {
+            Kind::Alone(_) => None,
+            Kind::Shared(shared) => Some(&shared.figures),
+        }
+    }
+
+    /// Tells the *other* instances something, if they can be reached now. Never waits. Whatever cannot be told,
+    /// such as what is larger than [`MAX_NEWS`], is a gap for those who listen, as soon as they can be reached.
     pub fn tell(&self, topic: Topic, text: Vec<u8>) {
-        let _ = (topic, text);
-        match &self.0.engine {
-            Engine::Alone(_) => {}
+        match &self.0.kind {
+            Kind::Alone(_) => {}
+            Kind::Shared(shared) => shared.tell(topic, text),
         }
     }
 
@@ -113,8 +219,12 @@ impl Fleet {
         if value.len() > MAX_VALUE {
             return Err(Away);
         }
-        match &self.0.engine {
-            Engine::Alone(alone) => alone.put(shelf, key, value, lives),
+        match &self.0.kind {
+            Kind::Alone(alone) => alone.put(shelf, key, value, lives),
+            Kind::Shared(shared) => {
+                let put = shared.engine.put(shelf, key, &value, lives);
+                shared.ask(Operation::Put, put).await
+            }
         }
     }
 
@@ -123,8 +233,12 @@ impl Fleet {
     /// # Errors
     /// [`Away`].
     pub async fn get(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, Away> {
-        match &self.0.engine {
-            Engine::Alone(alone) => Ok(alone.get(shelf, key)),
+        match &self.0.kind {
+            Kind::Alone(alone) => Ok(alone.get(shelf, key)),
+            Kind::Shared(shared) => {
+                let get = shared.engine.get(shelf, key);
+                shared.ask(Operation::Get, get).await
+            }
         }
     }
 
@@ -133,8 +247,12 @@ impl Fleet {
     /// # Errors
     /// [`Away`]; then it may be gone.
     pub async fn take(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, Away> {
-        match &self.0.engine {
-            Engine::Alone(alone) => Ok(alone.take(shelf, key)),
+        match &self.0.kind {
+            Kind::Alone(alone) => Ok(alone.take(shelf, key)),
+            Kind::Shared(shared) => {
+                let take = shared.engine.take(shelf, key);
+                shared.ask(Operation::Get, take).await
+            }
         }
     }
 
@@ -143,8 +261,12 @@ impl Fleet {
     /// # Errors
     /// [`Away`].
     pub async fn all(&self, shelf: Shelf, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Away> {
-        match &self.0.engine {
-            Engine::Alone(alone) => Ok(alone.all(shelf, limit)),
+        match &self.0.kind {
+            Kind::Alone(alone) => Ok(alone.all(shelf, limit)),
+            Kind::Shared(shared) => {
+                let all = shared.engine.all(shelf, limit);
+                shared.ask(Operation::All, all).await
+            }
         }
     }
 
@@ -162,8 +284,12 @@ impl Fleet {
     /// # Errors
     /// [`Away`]; then it may be claimed.
     pub async fn claim(&self, shelf: Shelf, key: &[u8], lives: Duration) -> Result<bool, Away> {
-        match &self.0.engine {
-            Engine::Alone(alone) => alone.claim(shelf, key, lives),
+        match &self.0.kind {
+            Kind::Alone(alone) => alone.claim(shelf, key, lives),
+            Kind::Shared(shared) => {
+                let claim = shared.engine.claim(shelf, key, lives);
+                shared.ask(Operation::Claim, claim).await
+            }
         }
     }
 
@@ -173,10 +299,25 @@ impl Fleet {
     /// # Errors
     /// [`Away`]; also when the engine goes away while one waits.
     pub async fn lease(&self, name: &[u8], lives: Duration) -> Result<Lease, Away> {
-        let _ = lives;
-        let turn = self.0.turns.wait(name).await;
-        match &self.0.engine {
-            Engine::Alone(_) => Ok(Lease::alone(turn)),
+        let mut turn = self.0.turns.wait(name).await;
+        let shared = match &self.0.kind {
+            Kind::Alone(_) => return Ok(Lease::alone(turn)),
+            Kind::Shared(shared) => shared,
+        };
+        // Before the first try, or else what is given back right after it would not be heard.
+        let mut given_back = self.hear(Topic::Leases);
+        let mut pause = PAUSES.0;
+        loop {
+            turn = match Lease::shared(shared, turn, name, lives).await? {
+                Asked::Granted(lease) => return Ok(lease),
+                Asked::Taken(turn) => turn,
+            };
+            let paused = tokio::time::sleep(link::jitter(pause));
+            tokio::select! {
+                () = paused => {}
+                () = heard_of(&mut given_back, name) => {}
+            }
+            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
@@ -185,13 +326,17 @@ impl Fleet {
     /// # Errors
     /// [`Away`].
     pub async fn try_lease(&self, name: &[u8], lives: Duration) -> Result<Option<Lease>, Away> {
-        let _ = lives;
         let Some(turn) = self.0.turns.try_now(name) else {
             return Ok(None);
         };
-        match &self.0.engine {
-            Engine::Alone(_) => Ok(Some(Lease::alone(turn))),
-        }
+        let shared = match &self.0.kind {
+            Kind::Alone(_) => return Ok(Some(Lease::alone(turn))),
+            Kind::Shared(shared) => shared,
+        };
+        Ok(match Lease::shared(shared, turn, name, lives).await? {
+            Asked::Granted(lease) => Some(lease),
+            Asked::Taken(_) => None,
+        })
     }
 
     /// Counts one request against an allowance that the fleet shares: so many a minute, all of them at once if
@@ -200,8 +345,22 @@ impl Fleet {
     /// # Errors
     /// [`Away`]; then it may have been counted.
     pub async fn spend(&self, key: &[u8], per_minute: NonZeroU32) -> Result<Spent, Away> {
-        match &self.0.engine {
-            Engine::Alone(alone) => alone.spend(key, per_minute),
+        match &self.0.kind {
+            Kind::Alone(alone) => alone.spend(key, per_minute),
+            Kind::Shared(shared) => {
+                let spend = shared.engine.spend(key, Rule::per_minute(per_minute));
+                shared.ask(Operation::Spend, spend).await
+            }
+        }
+    }
+}
+
+/// Waits until somebody has given back a lease of this name, or may have.
+async fn heard_of(given_back: &mut Hearing, name: &[u8]) {
+    loop {
+        match given_back.next().await {
+            Heard::Said(said) if said != name => {}
+            _ => return,
         }
     }
 }

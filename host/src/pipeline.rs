@@ -375,11 +375,12 @@ async fn admit(
     if let Ok(request) = &request {
         record.caller(request.caller());
     }
-    trace::now("rate", || {
-        let request = rate::check(gw, address, request)?; //            RFC 6585 §4
+    let allowed = async {
+        let request = rate::check(gw, address, request).await?; //      RFC 6585 §4
         let request = base_scopes::check(&gw.config, request)?; //      RFC 6750 §3.1
         pool::check(&gw.config, request) //                             ours: one gateway, one pool
-    })
+    };
+    trace::step("rate", allowed).await
 }
 
 /// The rest of the way of a request. Called off, it is dropped, and what waits for a backend lets

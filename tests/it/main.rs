@@ -20,6 +20,7 @@ mod conformance;
 mod doctor;
 mod eras;
 mod federation;
+mod fleet;
 mod fleet_accounts;
 mod fleet_catalog;
 mod hostile;

@@ -18,6 +18,7 @@ pub mod mcp_server;
 pub mod origin;
 pub mod postgres;
 pub mod provider;
+pub mod redis;
 pub mod relay;
 pub mod stream;
 

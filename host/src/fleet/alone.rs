@@ -15,6 +15,8 @@ use super::{Away, Shelf};
 const MOST: usize = 100_000;
 /// How often what has ended is thrown away, if anything is added.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How often where there is no more room: looking at everything takes a millisecond.
+const FULL: Duration = Duration::from_secs(1);
 
 /// Values with an end, of which there is a bounded number.
 #[derive(Debug)]
@@ -40,8 +42,9 @@ impl<V> Ending<V> {
 
     /// False: there is no room.
     fn put(&mut self, key: &[u8], value: V, ends: Instant, now: Instant) -> bool {
-        let full = self.kept.len() >= MOST;
-        if full || now.duration_since(self.swept) >= SWEEP {
+        let since = now.duration_since(self.swept);
+        let full = self.kept.len() >= MOST && since >= FULL;
+        if full || since >= SWEEP {
             self.kept.retain(|_, (_, ends)| *ends > now);
             self.kept.shrink_to(2 * self.kept.len());
             self.swept = now;

@@ -1,0 +1,5 @@
+//! What several gateways share, with a real Redis: one list of what any engine does, and what happens when
+//! it goes away.
+
+mod engines;
+mod rates;

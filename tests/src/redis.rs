@@ -1,0 +1,117 @@
+//! A real Redis server of a test's own, on this machine only, with nothing on disk.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longest that the server may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What lets in. It must turn up nowhere.
+pub const PASSWORD: &str = "pa55word-of-redis";
+
+/// The server.
+pub struct Redis {
+    folder: TempDir,
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Redis {
+    /// Starts one. `None`, with a line that says so, where Redis is not installed and this is no build machine.
+    pub fn start() -> Option<Self> {
+        let found = Command::new("redis-server").arg("--version").output();
+        if found.is_err() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "Redis is not installed (Debian: redis-server)"
+            );
+            eprintln!("skipped: Redis is not installed");
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let mut made = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            port: port.expect("a free port").port(),
+            server: None,
+        };
+        made.run();
+        Some(made)
+    }
+
+    /// Where it is, with its password.
+    pub fn url(&self) -> String {
+        format!("redis://:{PASSWORD}@127.0.0.1:{}/0", self.port)
+    }
+
+    /// Starts it again after [`Self::stop`]; empty.
+    pub fn run(&mut self) {
+        let server = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(["--requirepass", PASSWORD])
+            .arg("--dir")
+            .arg(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.server = Some(server.expect("it starts"));
+        let began = Instant::now();
+        while self.ask(&["PING"]).stdout != b"PONG\n" {
+            assert!(began.elapsed() < PATIENCE, "it does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills it; who is connected loses the connection, and everything is lost.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
+    /// Makes it do nothing, as a server does that cannot be reached any more: connections stay open.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let server = self.server.as_ref().expect("it runs");
+        let sent = Command::new("kill")
+            .args([signal, &server.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
+    /// What a command answers, as `redis-cli` prints it.
+    pub fn command(&self, words: &[&str]) -> String {
+        let answer = self.ask(words);
+        let told = String::from_utf8_lossy(&answer.stderr);
+        assert!(answer.status.success(), "{words:?}: {told}");
+        String::from_utf8_lossy(&answer.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
+    fn ask(&self, words: &[&str]) -> Output {
+        let asked = Command::new("redis-cli")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .env("REDISCLI_AUTH", PASSWORD)
+            .args(words)
+            .output();
+        asked.expect("redis-cli runs")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
