@@ -22,6 +22,8 @@ mod eras;
 mod federation;
 mod fleet;
 mod fleet_clients;
+mod fleet_accounts;
+mod fleet_catalog;
 mod hostile;
 mod idle;
 mod instances;
