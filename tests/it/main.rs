@@ -17,6 +17,7 @@ mod canary;
 mod cancellation;
 mod component;
 mod conformance;
+mod deploy;
 mod doctor;
 mod eras;
 mod federation;

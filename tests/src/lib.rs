@@ -7,6 +7,7 @@
 )]
 
 pub mod backend;
+pub mod balancer;
 pub mod browser;
 pub mod client;
 pub mod collector;
@@ -22,6 +23,7 @@ pub mod relay;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
+pub use balancer::Balancer;
 pub use browser::{Browser, Page};
 pub use client::{Client, Reply};
 pub use collector::{FakeCollector, Span};
