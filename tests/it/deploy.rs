@@ -125,9 +125,7 @@ fn the_unit_gives_the_gateway_what_it_reads() {
             "{name}: `{credential}` is not loaded"
         );
     }
-    variables.extend(assignments(lines(&read(
-        "docs/deploy/systemd/gateway.env",
-    ))));
+    variables.extend(assignments(lines(&read("docs/deploy/systemd/gateway.env"))));
     let config = configuration(variables);
     assert_eq!(config.mode, cortex_gateway::config::Mode::Production);
     let limit = all("TimeoutStopSec")[0].parse().expect("seconds");
@@ -245,10 +243,16 @@ fn the_container_file_builds_what_is_here() {
         assert!(commands.contains(made), "nothing makes {made}");
     }
     for (command, page) in [
-        ("cargo xtask components --out", "docs/building-components.md"),
+        (
+            "cargo xtask components --out",
+            "docs/building-components.md",
+        ),
         ("--release -p cortex-gateway", "docs/operators.md"),
     ] {
-        assert!(commands.contains(command) && read(page).contains(command), "{command}");
+        assert!(
+            commands.contains(command) && read(page).contains(command),
+            "{command}"
+        );
     }
     let env = all("ENV")[0].split_whitespace();
     let mut variables = assignments(env);
@@ -354,12 +358,20 @@ fn kubernetes_keeps_the_gateway_in_bounds_and_reachable() {
     let container = &pod["containers"][0];
     let routes = read("host/src/server/routes.rs");
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-        let path = container[probe]["httpGet"]["path"].as_str().expect("a path");
-        assert!(routes.contains(&format!("(\"{path}\", &Method::GET)")), "{path}");
+        let path = container[probe]["httpGet"]["path"]
+            .as_str()
+            .expect("a path");
+        assert!(
+            routes.contains(&format!("(\"{path}\", &Method::GET)")),
+            "{path}"
+        );
     }
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
-    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(
+        container["securityContext"]["allowPrivilegeEscalation"],
+        false
+    );
     for part in ["requests", "limits"] {
         assert!(container["resources"][part]["memory"].is_string(), "{part}");
     }
@@ -371,11 +383,16 @@ fn kubernetes_keeps_the_gateway_in_bounds_and_reachable() {
         ("NetworkPolicy", "/spec/podSelector/matchLabels"),
     ] {
         let mut of = manifests.iter().filter(|document| document["kind"] == kind);
-        assert!(of.all(|document| document.pointer(selector) == Some(labels)), "{kind}");
+        assert!(
+            of.all(|document| document.pointer(selector) == Some(labels)),
+            "{kind}"
+        );
     }
     // The image is that of this version, and the list of files is complete.
     let manifest = read("Cargo.toml");
-    let version = manifest.lines().find_map(|line| line.strip_prefix("version = "));
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("version = "));
     let version = version.expect("a version").trim_matches('"');
     let image = format!("registry.example.com/cortex-gateway:{version}");
     assert_eq!(container["image"], image);
@@ -400,7 +417,10 @@ fn haproxy_understands_its_configuration() {
         assert!(!text.contains(affinity), "{affinity}");
     }
     // A certificate must be there to be checked.
-    let text = text.replace(" ssl crt /etc/haproxy/mcp.example.com.pem alpn h2,http/1.1", "");
+    let text = text.replace(
+        " ssl crt /etc/haproxy/mcp.example.com.pem alpn h2,http/1.1",
+        "",
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("haproxy.cfg");
     std::fs::write(&file, text).expect("written");
@@ -420,7 +440,10 @@ fn the_page_names_every_file() {
         for file in std::fs::read_dir(root().join(folder)).expect("a folder") {
             let name = file.expect("a file").file_name().into_string();
             let name = name.expect("UTF-8");
-            assert!(page.contains(&format!("{name})")) || page.contains(&name), "{name}");
+            assert!(
+                page.contains(&format!("{name})")) || page.contains(&name),
+                "{name}"
+            );
         }
     }
 }

@@ -11,6 +11,7 @@ mod audit_otlp;
 mod audit_postgres;
 mod audit_trail;
 mod backends;
+mod balanced;
 mod batches;
 mod builtins;
 mod canary;
