@@ -63,4 +63,5 @@ mod streams;
 mod tickets;
 mod tidy;
 mod traces;
+mod upgrades;
 mod watches;

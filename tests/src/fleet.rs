@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::balancer::{Balancer, free_address};
 use crate::gateway::{Gateway, GatewayBuilder};
+use crate::namespace::Network;
 use crate::postgres::Postgres;
 use crate::redis::Redis;
 use crate::{Client, balancer};
@@ -27,6 +28,8 @@ pub struct Fleet {
     pub postgres: Postgres,
     /// Between them; none when the store does that, too.
     pub redis: Option<Redis>,
+    /// Between them and everything else, where each is in a namespace of its own.
+    pub network: Option<Network>,
     instances: Vec<Instance>,
 }
 
@@ -43,6 +46,8 @@ pub struct FleetBuilder {
     size: usize,
     redis: bool,
     base: SocketAddr,
+    /// Ports of loopback that each reaches in its own namespace.
+    apart: Option<Vec<u16>>,
 }
 
 impl FleetBuilder {
@@ -52,6 +57,16 @@ impl FleetBuilder {
             size,
             redis: true,
             base: free_address(),
+            apart: None,
+        }
+    }
+
+    /// Each in a network namespace of its own, in which these ports of loopback are reached.
+    #[must_use]
+    pub fn apart(self, ports: &[u16]) -> Self {
+        Self {
+            apart: Some(ports.to_vec()),
+            ..self
         }
     }
 
@@ -79,10 +94,25 @@ impl FleetBuilder {
         } else {
             None
         };
-        let addresses: Vec<SocketAddr> = (0..self.size).map(|_| free_address()).collect();
+        let mut addresses: Vec<SocketAddr> = (0..self.size).map(|_| free_address()).collect();
+        let network = match &self.apart {
+            None => None,
+            Some(ports) => {
+                let mut ports = ports.clone();
+                ports.push(postgres.port());
+                ports.extend(redis.as_ref().map(Redis::port));
+                let network = Network::new(self.size, &ports).await?;
+                for (number, address) in addresses.iter_mut().enumerate() {
+                    address.set_ip(network.address(number).into());
+                }
+                Some(network)
+            }
+        };
         let balancer = Balancer::start(self.base, &addresses)?;
-        let builders = addresses.iter().map(|address| {
+        let builders = addresses.iter().enumerate().map(|(number, address)| {
+            let within = network.as_ref().map(|network| network.within(number));
             let builder = GatewayBuilder::new()
+                .within(within.unwrap_or_default())
                 .env("CORTEX_LISTEN", &address.to_string())
                 .env("CORTEX_CANONICAL_URI", &format!("{}/mcp", self.base()))
                 // What the tests' own issuer writes into its tokens.
@@ -111,6 +141,7 @@ impl FleetBuilder {
             balancer,
             postgres,
             redis,
+            network,
             instances,
         };
         let all: Vec<usize> = (0..self.size).collect();
@@ -168,13 +199,14 @@ impl Fleet {
         }
     }
 
-    /// Starts one again that was ended, with further variables, and waits until the balancer sends it requests.
-    pub async fn start(&mut self, number: usize, more: &[(&str, &str)]) {
-        if let Instance::Stopped(mut builder) = self.take(number) {
-            for (name, value) in more {
-                *builder = builder.env(name, value);
-            }
-            let gateway = builder.start().await;
+    /// Starts one again that was ended, changed like this, and waits until the balancer sends it requests.
+    pub async fn start(
+        &mut self,
+        number: usize,
+        change: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) {
+        if let Instance::Stopped(builder) = self.take(number) {
+            let gateway = change(*builder).start().await;
             gateway.ready().await;
             self.instances[number] = Instance::Runs(Box::new(gateway));
         }

@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod legacy_only;
 pub mod mcp_server;
+pub mod namespace;
 pub mod origin;
 pub mod postgres;
 pub mod provider;

@@ -1,12 +1,13 @@
 //! A real PostgreSQL server of a test's own: a cluster in a folder that goes away with it.
 
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::balancer::free_address;
 
 /// Longest that the server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,11 +53,10 @@ impl Postgres {
             .arg(format!("--pwfile={}", words.display()))
             .output();
         expect(made, "initdb");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut made = Self {
             bin,
             folder,
-            port: port.expect("a free port").port(),
+            port: free_address().port(),
             server: None,
         };
         made.run();
@@ -69,6 +69,16 @@ impl Postgres {
             "postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres",
             self.port
         )
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its first process, while it runs: the others are children of it.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
     }
 
     /// Starts it again after [`Self::stop`].

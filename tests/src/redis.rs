@@ -1,6 +1,5 @@
-//! A real Redis of a test's own.
+//! A real Redis server of a test's own, on this machine only, with nothing on disk.
 
-use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,26 +7,23 @@ use tempfile::TempDir;
 
 use crate::balancer::free_address;
 
-/// Longest that it may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest that the server may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What lets in. It must turn up nowhere.
 pub const PASSWORD: &str = "pa55word-of-redis";
 
 /// The server.
 pub struct Redis {
     folder: TempDir,
-    address: SocketAddr,
+    port: u16,
     server: Option<Child>,
 }
 
 impl Redis {
     /// Starts one. `None`, with a line that says so, where Redis is not installed and this is no build machine.
     pub fn start() -> Option<Self> {
-        if Command::new("redis-server")
-            .arg("--version")
-            .output()
-            .is_err()
-        {
+        let found = Command::new("redis-server").arg("--version").output();
+        if found.is_err() {
             assert!(
                 std::env::var_os("CI").is_none(),
                 "Redis is not installed (Debian: redis-server)"
@@ -37,7 +33,7 @@ impl Redis {
         }
         let mut made = Self {
             folder: tempfile::tempdir().expect("a folder"),
-            address: free_address(),
+            port: free_address().port(),
             server: None,
         };
         made.run();
@@ -46,14 +42,24 @@ impl Redis {
 
     /// Where it is, with its password.
     pub fn url(&self) -> String {
-        format!("redis://:{PASSWORD}@{}", self.address)
+        format!("redis://:{PASSWORD}@127.0.0.1:{}/0", self.port)
     }
 
-    /// Starts it again after [`Self::stop`]; it has forgotten everything.
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// Starts it again after [`Self::stop`]; empty.
     pub fn run(&mut self) {
         let server = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--port", &self.address.port().to_string()])
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
             .args(["--requirepass", PASSWORD])
             .arg("--dir")
             .arg(self.folder.path())
@@ -62,13 +68,13 @@ impl Redis {
             .spawn();
         self.server = Some(server.expect("it starts"));
         let began = Instant::now();
-        while self.command(&["PING"]) != "PONG" {
+        while self.ask(&["PING"]).stdout != b"PONG\n" {
             assert!(began.elapsed() < PATIENCE, "it does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Stops it at once; who is connected loses the connection.
+    /// Kills it; who is connected loses the connection, and everything is lost.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
             let _ = server.kill();
@@ -76,25 +82,41 @@ impl Redis {
         }
     }
 
-    /// Makes it forget everything.
-    pub fn flush(&self) {
-        assert_eq!(self.command(&["FLUSHALL"]), "OK");
+    /// Makes it do nothing, as a server does that cannot be reached any more: connections stay open.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
     }
 
-    /// Its process, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Child::id)
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal("-CONT");
     }
 
-    /// What a command answers.
+    fn signal(&self, signal: &str) {
+        let server = self.server.as_ref().expect("it runs");
+        let sent = Command::new("kill")
+            .args([signal, &server.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
+    /// What a command answers, as `redis-cli` prints it.
     pub fn command(&self, words: &[&str]) -> String {
-        let asked: std::io::Result<Output> = Command::new("redis-cli")
-            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()])
+        let answer = self.ask(words);
+        let told = String::from_utf8_lossy(&answer.stderr);
+        assert!(answer.status.success(), "{words:?}: {told}");
+        String::from_utf8_lossy(&answer.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
+    fn ask(&self, words: &[&str]) -> Output {
+        let asked = Command::new("redis-cli")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
             .env("REDISCLI_AUTH", PASSWORD)
             .args(words)
             .output();
-        let text = String::from_utf8_lossy(&asked.expect("redis-cli runs").stdout).into_owned();
-        text.trim().to_owned()
+        asked.expect("redis-cli runs")
     }
 }
 
