@@ -187,13 +187,13 @@ impl Stand {
 
     /// Every ticket: wish to ids.
     async fn tickets(&self) -> BTreeMap<String, Vec<String>> {
-        let arguments = ["tickets", "list", "--json", "--limit", "10000"];
-        let output = self.fleet.gateway(0).operate(&arguments).await;
+        let output = self.fleet.gateway(0).operate(&["tickets", "export"]).await;
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{told}");
-        let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for ticket in list["tickets"].as_array().expect("tickets") {
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let mut line: Value = serde_json::from_str(line).expect("JSON");
+            let ticket = line["ticket"].take();
             let wish = ticket["whatIWanted"].as_str().expect("a wish").to_owned();
             let id = ticket["ticketId"].to_string();
             found.entry(wish).or_default().push(id);

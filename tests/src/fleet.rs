@@ -48,6 +48,8 @@ pub struct FleetBuilder {
     base: SocketAddr,
     /// Ports of loopback that each reaches in its own namespace.
     apart: Option<Vec<u16>>,
+    /// Whether PostgreSQL counts statements.
+    counting: bool,
 }
 
 impl FleetBuilder {
@@ -58,6 +60,16 @@ impl FleetBuilder {
             redis: true,
             base: free_address(),
             apart: None,
+            counting: false,
+        }
+    }
+
+    /// With a PostgreSQL that counts statements.
+    #[must_use]
+    pub fn counting(self) -> Self {
+        Self {
+            counting: true,
+            ..self
         }
     }
 
@@ -88,7 +100,10 @@ impl FleetBuilder {
     /// says so, where PostgreSQL, Redis or HAProxy is not installed and this is no build machine.
     pub async fn start(self, each: impl Fn(GatewayBuilder) -> GatewayBuilder) -> Option<Fleet> {
         balancer::program()?;
-        let postgres = Postgres::start()?;
+        let postgres = match self.counting {
+            true => Postgres::counting()?,
+            false => Postgres::start()?,
+        };
         let redis = if self.redis {
             Some(Redis::start()?)
         } else {

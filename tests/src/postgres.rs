@@ -20,12 +20,25 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     server: Option<Child>,
+    /// What it is started with besides.
+    more: Vec<String>,
 }
 
 impl Postgres {
     /// Starts one. `None`, with a line that says so, where PostgreSQL is not installed and this is no build
     /// machine.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one that counts statements, in the view `pg_stat_statements`.
+    pub fn counting() -> Option<Self> {
+        let made = Self::start_with(&["shared_preload_libraries=pg_stat_statements"])?;
+        made.query("CREATE EXTENSION pg_stat_statements");
+        Some(made)
+    }
+
+    fn start_with(settings: &[&str]) -> Option<Self> {
         let Some(bin) = bin() else {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -58,6 +71,9 @@ impl Postgres {
             folder,
             port: free_address().port(),
             server: None,
+            more: { settings.iter() }
+                .flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()])
+                .collect(),
         };
         made.run();
         Some(made)
@@ -93,6 +109,7 @@ impl Postgres {
                 "listen_addresses=127.0.0.1",
             ])
             .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
+            .args(&self.more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();

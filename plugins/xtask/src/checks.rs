@@ -23,6 +23,11 @@ pub fn test(args: &[String]) -> Result<()> {
 
 /// `cargo xtask bench`: measures a release build.
 pub fn bench(args: &[String]) -> Result<()> {
+    if let Some((word, rest)) = args.split_first()
+        && word == "--scaling"
+    {
+        return scaling(rest);
+    }
     let made = workspace::target_dir().join("bench");
     let plugins = made.join("plugins.d");
     components::build_showing(&components::DEFAULT, &plugins, Show::Progress)?;
@@ -50,6 +55,24 @@ pub fn bench(args: &[String]) -> Result<()> {
         .arg(guests)
         .args(args);
     process::run(&mut bench)
+}
+
+/// `cargo xtask bench --scaling`: what several gateways cost that share a store.
+fn scaling(args: &[String]) -> Result<()> {
+    build_components()?;
+    eprintln!(
+        "xtask: building the gateway and the measurement (about ten minutes on two cores the first time)"
+    );
+    let built = binaries::build(&["cortex-gateway", "cortex-scaling"], true)?;
+    let [gateway, scaling] = &built[..] else {
+        return Err(Error::new("cargo built something else than was asked for"));
+    };
+    process::run(
+        Command::new(scaling)
+            .arg("--gateway")
+            .arg(gateway)
+            .args(args),
+    )
 }
 
 /// The relay adapter in every language whose tools are here.

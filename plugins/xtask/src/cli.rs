@@ -18,6 +18,8 @@ cargo xtask <task>
   test [-- ARGS…]                    build what the tests need, then `cargo test --workspace ARGS…`
   lint                               formatting, clippy, and cargo-deny where it is installed
   bench [-- ARGS…]                   measure a release build of the gateway
+  bench --scaling [ARGS…]            measure 1, 2 and 3 of them that share PostgreSQL and Redis; needs
+                                     both, and HAProxy
   fuzz [TARGET…] [--seconds N | --runs N]
                                      look for input that breaks the parser, the header validator or
                                      the token verifier, for 60 s each unless told otherwise; needs
