@@ -214,23 +214,47 @@ async fn operators_socket(address: SocketAddr) -> anyhow::Result<Listener> {
     }
 }
 
-/// Opens the store, and tells whether it is the one of the data directory. A second gateway of
-/// the same person gets one for as long as it runs, unless it is to block what it cannot compare.
+/// Opens the store, and tells whether the data directory is this gateway's. A second gateway of the same
+/// person borrows it: what is kept there, and not in a database, is then kept for as long as it runs, unless
+/// it is to block what it cannot compare.
 async fn store(config: &Config) -> anyhow::Result<(Store, bool)> {
-    const WHERE: &str = "cannot open the store below CORTEX_DATA_DIR";
-    match Store::open(&config.data_dir).await {
-        Ok(store) => Ok((store, true)),
+    let database = config.database.as_ref();
+    let place = match database {
+        Some(database) => format!("cannot open the store in the database {}", database.url),
+        None => "cannot open the store below CORTEX_DATA_DIR".to_owned(),
+    };
+    match Store::open(&config.data_dir, database).await {
+        Ok(store) => {
+            if let Some(database) = database {
+                info!(
+                    "what several gateways share is kept in the database {}",
+                    database.url
+                );
+                if store.was_left_behind().await.context(place)? {
+                    warn!(
+                        "the database has nothing in it yet, and the store below CORTEX_DATA_DIR has something: it \
+                         is not used; hint: `cortex-gateway store export` and `import` move it, see docs/operators.md"
+                    );
+                }
+            }
+            Ok((store, true))
+        }
         Err(StoreError::InUse(_))
-            if config.shares_data_dir && config.integrity.mode == IntegrityMode::Warn =>
+            if config.shares_data_dir
+                && (config.integrity.mode == IntegrityMode::Warn || database.is_some()) =>
         {
+            let what = match database {
+                Some(_) => "audit records",
+                None => "tickets and approved tool definitions",
+            };
             warn!(
-                "another gateway keeps its files in `{}`: tickets and approved tool definitions of this one last \
-                 for as long as it runs; hint: set CORTEX_DATA_DIR to give it a directory of its own",
+                "another gateway keeps its files in `{}`: {what} of this one last for as long as it runs; hint: set \
+                 CORTEX_DATA_DIR to give it a directory of its own",
                 config.data_dir.display()
             );
-            Ok((Store::temporary().await.context(WHERE)?, false))
+            Ok((Store::temporary(database).await.context(place)?, false))
         }
-        Err(error) => Err(error).context(WHERE),
+        Err(error) => Err(error).context(place),
     }
 }
 

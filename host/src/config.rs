@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod backends;
 mod bounds;
+mod database;
 mod exchange;
 mod identity;
 mod integrity;
@@ -34,6 +35,7 @@ pub use audit::{AuditConfig, Durability, WhenFull};
 use backends::Insecure;
 pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use bounds::BoundsConfig;
+pub use database::{DatabaseConfig, DatabaseUrl, NotADatabaseUrl};
 pub use exchange::{ExchangeConfig, ExchangeTarget};
 pub use identity::IdentityConfig;
 pub use integrity::{IntegrityConfig, IntegrityMode};
@@ -156,6 +158,8 @@ pub struct Config {
     pub plugins: PluginConfig,
     /// Where the gateway keeps its files.
     pub data_dir: PathBuf,
+    /// Keeps what all gateways share; none: the data directory does.
+    pub database: Option<DatabaseConfig>,
     /// Whether several gateways may be started on one data directory. Follows from the command.
     pub shares_data_dir: bool,
     /// Seal what clients keep for the gateway, the first one; all of them open it. Without any,
@@ -171,7 +175,7 @@ pub struct Config {
 
 /// Variables of the public interface that this version does not act on yet. Setting one is
 /// noted at start: silence would look like obedience.
-const NOT_YET: &[&str] = &["CORTEX_DATABASE_URL", "CORTEX_REDIS_URL"];
+const NOT_YET: &[&str] = &["CORTEX_REDIS_URL"];
 
 /// A variable of the process environment.
 pub fn variable(name: &str) -> Option<String> {
@@ -186,6 +190,16 @@ pub fn vault_keys() -> Result<Vec<Key256>, Problems> {
     let mut vars = Vars::new(&variable, Vec::new());
     let keys = accounts::keys(&mut vars, "CORTEX_VAULT_KEY");
     vars.finish().map(|_| keys)
+}
+
+/// The database alone, for commands that need nothing else.
+///
+/// # Errors
+/// When it is none.
+pub fn database() -> Result<Option<DatabaseConfig>, Problems> {
+    let mut vars = Vars::new(&variable, Vec::new());
+    let database = database::read(&mut vars);
+    vars.finish().map(|_| database)
 }
 
 impl Config {
@@ -244,6 +258,16 @@ impl Config {
         let identity = identity::read(&mut vars, &canonical_uri);
         let tickets = tickets::read(&mut vars, &backends);
         let traces = traces::read(&mut vars, &identity.name);
+        let database = database::read(&mut vars);
+        let state_keys = accounts::keys(&mut vars, "CORTEX_STATE_KEY");
+        if database.is_some() && vars.text("CORTEX_STATE_KEY").is_none() {
+            vars.wrong(
+                "CORTEX_STATE_KEY",
+                None,
+                "required with CORTEX_DATABASE_URL, the same at every gateway, or none could open what another has \
+                 sealed: `openssl rand -base64 32` prints one",
+            );
+        }
         let config = Self {
             listen,
             mode,
@@ -282,8 +306,9 @@ impl Config {
             tickets,
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
+            database,
             shares_data_dir: false,
-            state_keys: accounts::keys(&mut vars, "CORTEX_STATE_KEY"),
+            state_keys,
             audit: audit::read(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),

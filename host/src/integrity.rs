@@ -435,7 +435,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_that_invents_names_fills_nothing() {
-        let store = Store::temporary().await.expect("a store");
+        let store = Store::temporary(None).await.expect("a store");
         let config = IntegrityConfig {
             mode: IntegrityMode::Block,
             file: None,

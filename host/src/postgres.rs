@@ -3,24 +3,37 @@
 //! Values are text in the form that PostgreSQL reads and writes, so that nothing here has to know what a
 //! column holds. Knows nothing of who asks.
 
+pub(crate) mod schema;
 mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Timeouts,
 };
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
-use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::config::{DatabaseConfig, DatabaseUrl, NotADatabaseUrl};
 use crate::types::Secret;
 use value::Text;
 
-/// Most connections to one database.
+/// Most connections to one database that was granted.
 const CONNECTIONS: usize = 4;
+/// How soon a server that is gone without a word is noticed on a connection of our own.
+const SILENCE: Duration = Duration::from_secs(10);
+/// What holds on each connection of our own. A commit is on disk when it is acknowledged, even where the
+/// server was told to be quicker than that; nobody waits for ever, and nobody holds others up for ever.
+const SESSION: &str = "\
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+    SET default_transaction_isolation = 'read committed'; \
+    SET default_transaction_read_only = off; \
+    SET statement_timeout = '20s'; \
+    SET lock_timeout = '10s'; \
+    SET idle_in_transaction_session_timeout = '30s'";
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest that the statements of one transaction may take together.
@@ -29,9 +42,9 @@ const STATEMENTS: Duration = Duration::from_secs(20);
 /// Why there is no database.
 #[derive(Debug, Error)]
 pub enum BadDatabase {
-    /// The URL is none. It is not repeated, because it may hold a password.
-    #[error("is not a URL of the form `postgresql://user:password@host:5432/database`")]
-    Url,
+    /// The URL is none.
+    #[error(transparent)]
+    Url(#[from] NotADatabaseUrl),
     /// There are no root certificates to check servers with.
     #[error("cannot be used: {0}")]
     Tls(#[from] rustls::Error),
@@ -90,6 +103,50 @@ pub struct Outcome {
 #[derive(Clone)]
 pub struct Database(Pool);
 
+/// How many connections there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolFigures {
+    /// That are open.
+    pub open: usize,
+    /// Of them, those that somebody has.
+    pub used: usize,
+    /// Those who wait for one.
+    pub waiting: usize,
+    /// That there may be.
+    pub most: usize,
+}
+
+/// A connection of the pool. It goes back there only when that was said: whoever breaks off in the middle
+/// leaves a connection of which nobody knows what it is at, and that is closed.
+pub(crate) struct Connection(Option<Object>);
+
+impl Connection {
+    /// The connection is as it was before, and others may have it.
+    pub(crate) fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl std::ops::Deref for Connection {
+    type Target = Object;
+
+    #[expect(
+        clippy::expect_used,
+        reason = "it is there until `give_back` or `drop` consumes this"
+    )]
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("a connection")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Its manager knows a password.
@@ -104,34 +161,79 @@ impl Database {
     /// # Errors
     /// [`BadDatabase`].
     pub fn at(url: &Secret) -> Result<Self, BadDatabase> {
-        let url = url.reveal().trim();
-        let is_url = ["postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme));
-        let mut config: Config = url.parse().map_err(|_| BadDatabase::Url)?;
-        if !is_url || config.get_dbname().is_none() {
-            return Err(BadDatabase::Url);
-        }
+        let url: DatabaseUrl = url.reveal().parse()?;
+        // Nothing that one transaction has set is there for the next one.
+        Self::pooled(&url, CONNECTIONS, RecyclingMethod::Clean, None)
+    }
+
+    /// The database of the gateway's own. Only statements of the gateway itself are sent there, so that
+    /// nothing has to be cleaned up between them.
+    ///
+    /// # Errors
+    /// [`BadDatabase`].
+    pub(crate) fn own(config: &DatabaseConfig) -> Result<Self, BadDatabase> {
+        let recycling = RecyclingMethod::Fast;
+        Self::pooled(&config.url, config.connections, recycling, Some(SESSION))
+    }
+
+    fn pooled(
+        url: &DatabaseUrl,
+        connections: usize,
+        recycling_method: RecyclingMethod,
+        session: Option<&'static str>,
+    ) -> Result<Self, BadDatabase> {
+        let mut config = url.to_options();
         config.connect_timeout(CONNECT);
+        if session.is_some() {
+            config.keepalives_idle(SILENCE);
+            config.keepalives_interval(SILENCE / 5);
+            config.keepalives_retries(3);
+            config.tcp_user_timeout(SILENCE);
+        }
         if config.get_application_name().is_none() {
             config.application_name("cortex-gateway");
         }
-        let manager = ManagerConfig {
-            // Nothing that one transaction has set is there for the next one.
-            recycling_method: RecyclingMethod::Clean,
-        };
+        let manager = ManagerConfig { recycling_method };
         let manager = Manager::from_config(config, MakeRustlsConnect::new(tls()?), manager);
-        let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
+        let mut pool = Pool::builder(manager)
+            .max_size(connections)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(CONNECT),
                 create: Some(CONNECT),
                 recycle: Some(CONNECT),
-            })
-            .build();
+            });
+        if let Some(session) = session {
+            pool = pool.post_create(Hook::async_fn(move |client, _| {
+                Box::pin(async move {
+                    let set = client.batch_execute(session).await;
+                    set.map_err(HookError::Backend)
+                })
+            }));
+        }
         // It fails only without a runtime.
-        pool.map(Self).map_err(|_| BadDatabase::Url)
+        pool.build().map(Self).map_err(|_| NotADatabaseUrl.into())
+    }
+
+    /// A connection, for as long as it is held.
+    ///
+    /// # Errors
+    /// [`PostgresError::Unavailable`].
+    pub(crate) async fn connection(&self) -> Result<Connection, PostgresError> {
+        let connection = self.0.get().await;
+        let connection = connection.map_err(|error| unreachable_now(&error))?;
+        Ok(Connection(Some(connection)))
+    }
+
+    /// How the pool is.
+    pub(crate) fn pool(&self) -> PoolFigures {
+        let status = self.0.status();
+        PoolFigures {
+            open: status.size,
+            used: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+            most: status.max_size,
+        }
     }
 
     /// Executes statements in one transaction. `most`: bytes of rows.
@@ -256,7 +358,8 @@ fn unreachable_now(error: &PoolError) -> PostgresError {
     }
 }
 
-fn told(statement: usize, error: &tokio_postgres::Error) -> PostgresError {
+/// What an error of the driver means for a statement.
+pub(crate) fn told(statement: usize, error: &tokio_postgres::Error) -> PostgresError {
     let Some(refused) = error.as_db_error() else {
         let source = std::error::Error::source(error);
         let why = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
@@ -267,8 +370,10 @@ fn told(statement: usize, error: &tokio_postgres::Error) -> PostgresError {
     };
     let sqlstate = refused.code().code().to_owned();
     let message: String = refused.message().chars().take(500).collect();
-    // Class 57: somebody ends the server or the connection. Class 53: it has no room.
-    if sqlstate.starts_with("57P") || sqlstate.starts_with("53") || sqlstate.starts_with("08") {
+    // Class 57: somebody ends the server or the connection. Class 53: it has no room. 25006: it has become
+    // one that follows another, which is written to.
+    let away = ["57P", "53", "08", "25006"];
+    if away.iter().any(|class| sqlstate.starts_with(class)) {
         return PostgresError::Unavailable(message);
     }
     PostgresError::Refused {

@@ -3,11 +3,17 @@
 //!
 //! Concerns see tables of typed records ([`Table`]); an [`Engine`] sees bytes. A change of several
 //! records is one [`Batch`]: all of it or nothing, and on disk before it is acknowledged. Only this
-//! module names the engine.
+//! module names the engines: sled in the data directory, or PostgreSQL for many gateways.
 
+mod divided;
+mod figures;
 mod local;
+mod postgres;
+mod range;
 mod record;
+pub mod transfer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +22,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::config::DatabaseConfig;
+use crate::postgres::{Database, schema};
+use divided::Divided;
+pub use figures::{Asked, Figures};
 use local::Local;
+use postgres::Shared;
+use range::Range;
 pub use record::BadRecord;
 
 /// Why something could not be kept or found.
@@ -34,6 +46,15 @@ pub enum StoreError {
     /// A record that cannot be read.
     #[error("the store holds a record that cannot be read: {0}")]
     BadRecord(#[from] BadRecord),
+    /// The database cannot be used at the moment.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(String),
+    /// The connection broke while a change was being kept, and nobody could be asked since.
+    #[error(
+        "the connection to the database broke while something was being kept, and it cannot be told whether it \
+         was; hint: look before you do it again"
+    )]
+    Uncertain,
     /// Somebody else changed the same records again and again.
     #[error("the store is busy with the same record; hint: try again")]
     Contended,
@@ -88,6 +109,12 @@ impl Space {
         Self::AuditAnchors,
     ];
 
+    /// Whether it belongs to the audit trail in a data directory, and stays with that: each gateway has a
+    /// trail of its own.
+    pub fn is_of_the_trail(self) -> bool {
+        matches!(self, Self::AuditPositions | Self::AuditAnchors)
+    }
+
     /// Its name on disk.
     fn name(self) -> &'static str {
         match self {
@@ -128,6 +155,30 @@ pub enum Committed {
     Conflict,
 }
 
+/// How much there is in a space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Records.
+    pub records: u64,
+    /// Their keys and values, in bytes.
+    pub bytes: u64,
+}
+
+/// How a store is, for operators.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// `sled` or `postgresql`.
+    pub engine: &'static str,
+    /// The database, without user and password.
+    pub database: Option<String>,
+    /// Version of its tables, and the version that this gateway knows.
+    pub schema: Option<(i32, i32)>,
+    /// What all gateways share, by space.
+    pub shared: BTreeMap<String, Tally>,
+    /// What belongs to the audit trail in the data directory, by space.
+    pub own: BTreeMap<String, Tally>,
+}
+
 /// What an engine has to do. Everything else is made of it.
 trait Engine: Send + Sync {
     fn get(&self, space: Space, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
@@ -158,15 +209,42 @@ pub struct Scan {
 
 /// The store of a gateway.
 #[derive(Clone)]
-pub struct Store(Arc<dyn Engine>);
+pub struct Store {
+    engine: Arc<dyn Engine>,
+    /// What is in the data directory, or goes with this process.
+    own: Local,
+    shared: Option<Shared>,
+}
 
 impl Store {
-    /// Opens the store in a data directory, which is made if it is not there.
+    /// Opens the store: in a database, if there is one, else in the data directory, which is made if it is
+    /// not there. What belongs to the audit trail is in the data directory in any case.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another process has it, [`StoreError::Engine`] otherwise.
-    pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Local::open(data_dir).await?)))
+    /// [`StoreError::InUse`] when another process has the data directory, [`StoreError::Unavailable`] when the
+    /// database is not there, [`StoreError::Engine`] otherwise.
+    pub async fn open(
+        data_dir: &Path,
+        database: Option<&DatabaseConfig>,
+    ) -> Result<Self, StoreError> {
+        // First: two gateways in one data directory are a mistake, whatever the database says.
+        let own = Local::open(data_dir).await?;
+        Self::with(own, database).await
+    }
+
+    /// Opens the store of a data directory, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] when there is none, and those of [`open`](Self::open).
+    pub async fn open_existing(data_dir: &Path) -> Result<Self, StoreError> {
+        if !Self::exists(data_dir) {
+            let why = format!(
+                "there is no store in `{}`; hint: set CORTEX_DATA_DIR to where the gateway keeps its files",
+                data_dir.display()
+            );
+            return Err(StoreError::Engine(why));
+        }
+        Self::open(data_dir, None).await
     }
 
     /// Whether a data directory has a store.
@@ -174,12 +252,121 @@ impl Store {
         Local::exists(data_dir)
     }
 
-    /// Opens a store that nobody else has and that ends with this process.
+    /// Opens a store of which whatever is not in the database is nobody else's and ends with this process.
     ///
     /// # Errors
-    /// [`StoreError::Engine`].
-    pub async fn temporary() -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Local::temporary().await?)))
+    /// [`StoreError::Unavailable`] and [`StoreError::Engine`].
+    pub async fn temporary(database: Option<&DatabaseConfig>) -> Result<Self, StoreError> {
+        Self::with(Local::temporary().await?, database).await
+    }
+
+    /// Looks at what is in a database, without making anything there. `None`: there are no tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] and [`StoreError::Engine`].
+    pub async fn look(config: &DatabaseConfig) -> Result<Option<Self>, StoreError> {
+        let database = Database::own(config).map_err(|e| StoreError::Engine(e.to_string()))?;
+        let version = schema::look(&database).await;
+        match version.map_err(|error| StoreError::Engine(error.to_string()))? {
+            version if version.version < schema::KNOWN => Ok(None),
+            _ => Self::temporary(Some(config)).await.map(Some),
+        }
+    }
+
+    async fn with(own: Local, database: Option<&DatabaseConfig>) -> Result<Self, StoreError> {
+        let Some(config) = database else {
+            return Ok(Self {
+                engine: Arc::new(own.clone()),
+                own,
+                shared: None,
+            });
+        };
+        let shared = Shared::open(config).await?;
+        let divided = Divided {
+            shared: shared.clone(),
+            own: own.clone(),
+        };
+        Ok(Self {
+            engine: Arc::new(divided),
+            own,
+            shared: Some(shared),
+        })
+    }
+
+    /// Whether the data directory keeps what should be in the database, which has nothing yet: whoever set the
+    /// database up has not moved it.
+    ///
+    /// # Errors
+    /// Like [`Table::get`].
+    pub async fn was_left_behind(&self) -> Result<bool, StoreError> {
+        let Some(shared) = &self.shared else {
+            return Ok(false);
+        };
+        let has_any = async |engine: &dyn Engine| {
+            for space in Space::ALL.into_iter().filter(|it| !it.is_of_the_trail()) {
+                let first = Scan {
+                    limit: 1,
+                    ..Scan::default()
+                };
+                if !engine.scan(space, first).await?.is_empty() {
+                    return Ok::<_, StoreError>(true);
+                }
+            }
+            Ok(false)
+        };
+        Ok(has_any(&self.own).await? && !has_any(shared).await?)
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn standing(&self) -> Result<Standing, StoreError> {
+        let (mut shared, mut own) = (BTreeMap::new(), BTreeMap::new());
+        for space in Space::ALL {
+            let name = space.name().to_owned();
+            if space.is_of_the_trail() {
+                own.insert(name, self.own.tally(space).await?);
+            } else if self.shared.is_none() {
+                shared.insert(name, self.own.tally(space).await?);
+            } else {
+                shared.insert(name, Tally::default());
+            }
+        }
+        let Some(database) = &self.shared else {
+            return Ok(Standing {
+                engine: "sled",
+                database: None,
+                schema: None,
+                shared,
+                own,
+            });
+        };
+        shared.extend(database.tally().await?);
+        let version = schema::look(database.database()).await;
+        let version = version.map_err(|error| StoreError::Engine(error.to_string()))?;
+        Ok(Standing {
+            engine: "postgresql",
+            database: Some(database.place().to_owned()),
+            schema: Some((version.version, schema::KNOWN)),
+            shared,
+            own,
+        })
+    }
+
+    /// Whether other gateways change it, too: what was read once may be otherwise by now.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The database that several gateways share, if there is one.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.shared.as_ref().map(Shared::database)
+    }
+
+    /// What is counted of it.
+    pub(crate) fn figures(&self) -> Option<&Figures> {
+        self.shared.as_ref().map(|shared| &**shared.figures())
     }
 
     /// Makes a change, whole or not at all. What was answered with [`Committed::Yes`] survives
@@ -188,7 +375,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`].
     pub async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.0.commit(batch).await
+        self.engine.commit(batch).await
     }
 }
 
@@ -222,7 +409,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// # Errors
     /// [`StoreError::BadRecord`] when it is not of this shape, [`StoreError::Engine`].
     pub async fn get(&self, store: &Store, key: &[u8]) -> Result<Option<Found<T>>, StoreError> {
-        let found = store.0.get(self.space, key.to_vec()).await?;
+        let found = store.engine.get(self.space, key.to_vec()).await?;
         let found = found.map(|bytes| self.found(bytes)).transpose()?;
         Ok(found)
     }
@@ -236,7 +423,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         store: &Store,
         scan: Scan,
     ) -> Result<Vec<(Vec<u8>, Found<T>)>, StoreError> {
-        let found = store.0.scan(self.space, scan).await?;
+        let found = store.engine.scan(self.space, scan).await?;
         found
             .into_iter()
             .map(|(key, bytes)| Ok((key, self.found(bytes)?)))
@@ -271,98 +458,4 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WORDS: Table<String> = Table::new(Space::Tickets, 1);
-    const NUMBERS: Table<u64> = Table::new(Space::TicketWishes, 1);
-
-    async fn put(store: &Store, key: &str, value: &str) {
-        let mut batch = Batch::default();
-        WORDS
-            .put(&mut batch, key.as_bytes(), &value.to_owned())
-            .expect("written");
-        assert_eq!(
-            store.commit(batch).await.expect("committed"),
-            Committed::Yes
-        );
-    }
-
-    #[tokio::test]
-    async fn records_are_found_again_and_pages_are_read_both_ways() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).await.expect("open");
-        for key in ["a/1", "a/2", "a/3", "b/1"] {
-            put(&store, key, key).await;
-        }
-        let found = WORDS.get(&store, b"a/2").await.expect("read");
-        assert_eq!(found.expect("there").value, "a/2");
-        assert!(WORDS.get(&store, b"c").await.expect("read").is_none());
-        let page = async |after: Option<&str>, backwards, limit| -> Vec<String> {
-            let scan = Scan {
-                prefix: b"a/".to_vec(),
-                after: after.map(|after| after.as_bytes().to_vec()),
-                backwards,
-                limit,
-            };
-            let found = WORDS.scan(&store, scan).await.expect("read");
-            found.into_iter().map(|(_, found)| found.value).collect()
-        };
-        assert_eq!(page(None, false, 2).await, ["a/1", "a/2"]);
-        assert_eq!(page(Some("a/2"), false, 2).await, ["a/3"]);
-        assert_eq!(page(None, true, 2).await, ["a/3", "a/2"]);
-        assert_eq!(page(Some("a/2"), true, 9).await, ["a/1"]);
-    }
-
-    #[tokio::test]
-    async fn a_change_happens_whole_or_not_at_all() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).await.expect("open");
-        put(&store, "k", "one").await;
-        let before = WORDS.get(&store, b"k").await.expect("read");
-        put(&store, "k", "two").await;
-        let mut late = Batch::default();
-        WORDS.expect(&mut late, b"k", before.as_ref());
-        WORDS
-            .put(&mut late, b"k", &"three".to_owned())
-            .expect("written");
-        NUMBERS.put(&mut late, b"n", &3).expect("written");
-        let outcome = store.commit(late).await.expect("no failure");
-        assert_eq!(outcome, Committed::Conflict);
-        assert!(NUMBERS.get(&store, b"n").await.expect("read").is_none());
-        let now = WORDS.get(&store, b"k").await.expect("read").expect("there");
-        assert_eq!(now.value, "two");
-    }
-
-    #[tokio::test]
-    async fn a_temporary_store_is_nobody_elses() {
-        let stores = [
-            Store::temporary().await.expect("open"),
-            Store::temporary().await.expect("open"),
-        ];
-        put(&stores[0], "k", "text").await;
-        let read = async |store| WORDS.get(store, b"k").await.expect("read").is_some();
-        assert!(read(&stores[0]).await && !read(&stores[1]).await);
-    }
-
-    #[tokio::test]
-    async fn what_is_in_use_or_of_another_shape_is_told() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).await.expect("open");
-        let again = Store::open(dir.path()).await.err().expect("in use");
-        assert!(matches!(again, StoreError::InUse(_)), "{again}");
-        put(&store, "k", "text").await;
-        let newer: Table<String> = Table::new(Space::Tickets, 2);
-        let other: Table<u64> = Table::new(Space::Tickets, 1);
-        for error in [
-            newer.get(&store, b"k").await.err(),
-            other.get(&store, b"k").await.err(),
-        ] {
-            let error = error.expect("an error");
-            assert!(matches!(error, StoreError::BadRecord(_)), "{error}");
-        }
-        drop(store);
-        let store = Store::open(dir.path()).await.expect("free again");
-        assert!(WORDS.get(&store, b"k").await.expect("read").is_some());
-    }
-}
+mod tests;

@@ -132,6 +132,17 @@ impl Postgres {
         }
     }
 
+    /// Ends it as a crash would: whatever was under way is gone, and the next start has to recover.
+    pub fn crash(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // SIGQUIT: "immediate".
+            let _ = Command::new("kill")
+                .args(["-QUIT", &server.id().to_string()])
+                .status();
+            let _ = server.wait();
+        }
+    }
+
     /// What a query answers: a line a row, columns separated by `|`.
     pub fn query(&self, sql: &str) -> Vec<String> {
         let answer = self.ask(sql);

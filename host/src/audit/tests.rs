@@ -22,7 +22,7 @@ impl Bench {
     async fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a folder"),
-            store: Store::temporary().await.expect("a store"),
+            store: Store::temporary(None).await.expect("a store"),
             config: AuditConfig {
                 durability: Durability::Answered,
                 spool_bytes: 1024 * 1024,

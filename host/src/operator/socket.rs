@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tracing::{debug, warn};
 
 use super::{Command, Failed, run};
+use crate::config;
 use crate::pipeline::Gateway;
 use crate::store::Store;
 
@@ -61,7 +62,7 @@ pub fn listen(
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let path = data_dir.join(FILE);
     let data_dir = data_dir.to_owned();
-    // Whoever has the store open owns the folder: a socket that is there is a dead one's.
+    // Whoever has its part of the store open owns the folder: a socket that is there is a dead one's.
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -153,10 +154,15 @@ pub async fn ask(data_dir: &Path, command: Command) -> anyhow::Result<Value> {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused
             ) =>
         {
-            if !data_dir.is_dir() {
-                return Err(Failed::NotRunning(data_dir.display().to_string()).into());
-            }
-            let store = Store::open(data_dir).await?;
+            let database = config::database()?;
+            let store = match (data_dir.is_dir(), &database) {
+                (true, database) => Store::open(data_dir, database.as_ref()).await?,
+                // Where no gateway of this machine keeps its files; what all of them share is elsewhere.
+                (false, Some(database)) => Store::temporary(Some(database)).await?,
+                (false, None) => {
+                    return Err(Failed::NotRunning(data_dir.display().to_string()).into());
+                }
+            };
             let outcome = run(None, &store, data_dir, command).await;
             Ok(outcome.map_err(|failed| match failed {
                 Failed::NotRunning(_) => Failed::NotRunning(data_dir.display().to_string()),

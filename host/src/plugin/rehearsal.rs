@@ -250,7 +250,7 @@ impl Cast {
             Ok(Secret::new(format!("secret:{name}")))
         });
         let grants = grants.map_err(|(key, why)| bad(format!("`grants.{key}` {why}")))?;
-        let store = Store::temporary().await?;
+        let store = Store::temporary(None).await?;
         let recording = Arc::new(Recording::default());
         let runtime = Runtime::rehearsing(config, Arc::clone(&recording), Stage { now }, &store)?;
         let limits = Limits {

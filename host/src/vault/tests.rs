@@ -60,7 +60,7 @@ async fn access(vault: &Vault, owner: &Owner, at: &str) -> Option<String> {
 #[tokio::test]
 async fn an_account_is_found_by_its_owner_alone_and_not_on_the_disk() {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(dir.path()).await.expect("open");
+    let store = Store::open(dir.path(), None).await.expect("open");
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     let ada = owner("ada@example");
     vault
@@ -124,7 +124,7 @@ async fn an_account_is_found_by_its_owner_alone_and_not_on_the_disk() {
 
 #[tokio::test]
 async fn a_record_that_is_moved_opens_for_nobody() {
-    let store = Store::temporary().await.expect("open");
+    let store = Store::temporary(None).await.expect("open");
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     let (ada, eve) = (owner("ada"), owner("eve"));
     vault
@@ -149,7 +149,7 @@ async fn a_record_that_is_moved_opens_for_nobody() {
 
 #[tokio::test]
 async fn the_key_is_changed_while_accounts_are_used() {
-    let store = Store::temporary().await.expect("open");
+    let store = Store::temporary(None).await.expect("open");
     let old = Vault::open(&store, &keys(&[1])).await.expect("open");
     let people: Vec<Owner> = (0..600).map(|n| owner(&n.to_string())).collect();
     for person in &people {
@@ -222,7 +222,7 @@ async fn the_key_is_changed_while_accounts_are_used() {
 
 #[tokio::test]
 async fn a_subject_is_forgotten_with_all_it_has() {
-    let store = Store::temporary().await.expect("open");
+    let store = Store::temporary(None).await.expect("open");
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     for at in ["wiki", "mail"] {
         for person in ["ada", "ada2"] {
@@ -244,7 +244,7 @@ async fn a_subject_is_forgotten_with_all_it_has() {
 
 #[tokio::test]
 async fn what_somebody_took_away_does_not_come_back() {
-    let store = Store::temporary().await.expect("open");
+    let store = Store::temporary(None).await.expect("open");
     let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
     let (ada, wiki) = (owner("ada"), server("wiki"));
     vault.put(&ada, &wiki, &account()).await.expect("kept");
@@ -257,7 +257,7 @@ async fn what_somebody_took_away_does_not_come_back() {
 
 #[tokio::test]
 async fn without_a_key_there_is_no_vault() {
-    let store = Store::temporary().await.expect("open");
+    let store = Store::temporary(None).await.expect("open");
     assert!(matches!(
         Vault::open(&store, &[]).await,
         Err(VaultError::NoKey)

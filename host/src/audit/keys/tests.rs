@@ -15,7 +15,7 @@ async fn one(keys: &Keys, owner: &Option<Owner>) -> Arc<SubjectKey> {
 
 #[tokio::test]
 async fn each_subject_has_a_key_that_stays() {
-    let store = Store::temporary().await.expect("a store");
+    let store = Store::temporary(None).await.expect("a store");
     let keys = Keys::new(&store);
     let owners = [
         owner("a", "ann"),
@@ -47,7 +47,7 @@ async fn each_subject_has_a_key_that_stays() {
 
 #[tokio::test]
 async fn what_is_forgotten_is_forgotten_and_nothing_else() {
-    let store = Store::temporary().await.expect("a store");
+    let store = Store::temporary(None).await.expect("a store");
     let keys = Keys::new(&store);
     let [ann, other, bob] = [owner("a", "ann"), owner("b", "ann"), owner("a", "bob")];
     let (first, second) = (one(&keys, &ann).await, one(&keys, &other).await);

@@ -5,6 +5,7 @@
 
 mod audit;
 mod catalog;
+mod database;
 mod plugins;
 mod process;
 mod requests;
@@ -21,6 +22,7 @@ pub(super) async fn text(gw: &Gateway) -> String {
     tokens::tell(gw, &mut to).await;
     catalog::tell(gw, &mut to).await;
     plugins::tell(gw, &mut to);
+    database::tell(gw, &mut to);
     process::tell(gw, &mut to);
     to.into_text()
 }

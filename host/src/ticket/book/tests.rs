@@ -12,7 +12,7 @@ struct Bench {
 
 async fn bench() -> Bench {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(dir.path()).await.expect("open");
+    let store = Store::open(dir.path(), None).await.expect("open");
     Bench {
         book: Book::new(&store),
         _dir: dir,
