@@ -15,6 +15,7 @@ use crate::account::Accounts;
 use crate::audit;
 use crate::catalog::{Catalog, Source};
 use crate::config::{BackendConfig, Config, IntegrityMode};
+use crate::fleet::Fleet;
 use crate::integrity::Integrity;
 use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
@@ -74,6 +75,7 @@ pub async fn serve(
     }
     let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;
+    let fleet = Fleet::join(&config.fleet).await?;
     let client = Client::new()?;
     let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client).await;
     let accounts = Arc::new(accounts.context("cannot open the vault")?);
@@ -120,7 +122,7 @@ pub async fn serve(
     let gateway = Arc::new(Gateway {
         hosts: Hosts::new(&config),
         origins: Origins::new(&config),
-        limits: Limits::new(config.rate_limit_per_minute),
+        limits: Limits::new(config.rate_limit_per_minute, &fleet),
         catalog: Catalog::new(routes.keys(), Arc::clone(&integrity)),
         integrity,
         technical,
@@ -145,6 +147,7 @@ pub async fn serve(
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
         leaving: AtomicBool::new(false),
         store: store.clone(),
+        fleet: fleet.clone(),
         notifier,
         plugins,
         routes,
@@ -185,6 +188,7 @@ pub async fn serve(
         metrics.map(|metrics| tokio::spawn(server::serve_operators(Arc::clone(&gateway), metrics))),
     );
     server::serve(Arc::clone(&gateway), listener, stop).await;
+    fleet.leave().await;
 
     for task in &refreshing {
         task.abort();

@@ -9,6 +9,7 @@ mod backends;
 mod bounds;
 mod database;
 mod exchange;
+mod fleet;
 mod identity;
 mod integrity;
 mod mcp_servers;
@@ -37,6 +38,7 @@ pub use backends::{BackendConfig, NameStyle, TokenMode};
 pub use bounds::BoundsConfig;
 pub use database::{DatabaseConfig, DatabaseUrl, NotADatabaseUrl};
 pub use exchange::{ExchangeConfig, ExchangeTarget};
+pub use fleet::{BadRedisUrl, FleetConfig, RedisUrl};
 pub use identity::IdentityConfig;
 pub use integrity::{IntegrityConfig, IntegrityMode};
 pub use oauth::{IntrospectionConfig, OAuthConfig};
@@ -165,6 +167,8 @@ pub struct Config {
     /// Seal what clients keep for the gateway, the first one; all of them open it. Without any,
     /// the gateway makes one and keeps it in `data_dir`.
     pub state_keys: Vec<Key256>,
+    /// Through what it shares with other gateways, if there are any.
+    pub fleet: FleetConfig,
     /// How the audit trail is kept.
     pub audit: AuditConfig,
     /// Keys the hashes in audit records, when set.
@@ -172,10 +176,6 @@ pub struct Config {
     /// Things worth a line at start that are not errors.
     pub notes: Vec<String>,
 }
-
-/// Variables of the public interface that this version does not act on yet. Setting one is
-/// noted at start: silence would look like obedience.
-const NOT_YET: &[&str] = &["CORTEX_REDIS_URL"];
 
 /// A variable of the process environment.
 pub fn variable(name: &str) -> Option<String> {
@@ -306,20 +306,14 @@ impl Config {
             tickets,
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
-            database,
             shares_data_dir: false,
+            fleet: fleet::read(&mut vars, &state_keys, database.as_ref()),
+            database,
             state_keys,
             audit: audit::read(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),
         };
-        for name in NOT_YET {
-            if vars.text(name).is_some() {
-                vars.note(format!(
-                    "{name} is set, but this version does not act on it yet"
-                ));
-            }
-        }
         vars.finish().map(|notes| Self { notes, ..config })
     }
 }

@@ -11,6 +11,7 @@ mod client_view;
 mod clocks;
 mod configuration;
 mod database;
+mod fleet;
 mod gateway;
 mod issuer;
 mod mcp_servers;
@@ -164,15 +165,16 @@ async fn ask_others(
     loaded: Option<&Plugins>,
     probes: &Probes,
 ) -> Vec<Section> {
-    let (gateway, backends, servers, issuer, client, others) = tokio::join!(
+    let (gateway, fleet, backends, servers, issuer, client, others) = tokio::join!(
         gateway::look(config, runs, probes),
+        fleet::look(config),
         backends::look(config, loaded, probes),
         mcp_servers::look(config, loaded, probes),
         issuer::look(config, probes),
         client_view::look(config, runs, probes),
         others::look(config, loaded, probes),
     );
-    let mut sections = vec![gateway, backends, servers, issuer, client, others];
+    let mut sections = vec![gateway, fleet, backends, servers, issuer, client, others];
     sections.push(clocks::look(probes));
     sections.push(certificate::look(probes));
     sections.retain(|section| !section.findings.is_empty());

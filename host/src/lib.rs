@@ -13,6 +13,9 @@ pub mod trace;
 
 pub mod seal;
 pub mod store;
+
+pub mod fleet;
+
 pub mod ticket;
 
 pub(crate) mod oauth_client;

@@ -60,6 +60,7 @@ use tokio::sync::Semaphore;
 use crate::account::Accounts;
 use crate::catalog::{Catalog, Identity};
 use crate::config::Config;
+use crate::fleet::Fleet;
 use crate::integrity::{Integrity, IntegrityError};
 use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::plugin::{Adapter, Backend, Directory};
@@ -139,6 +140,8 @@ pub struct Gateway {
     pub plugins: Arc<Directory>,
     /// What is there after a restart.
     pub store: Store,
+    /// The other gateways of this store.
+    pub fleet: Fleet,
     /// Tells somebody of new blocking tickets.
     pub notifier: Option<Notifier>,
     /// Backends by id.
@@ -373,11 +376,12 @@ async fn admit(
     if let Ok(request) = &request {
         record.caller(request.caller());
     }
-    trace::now("rate", || {
-        let request = rate::check(gw, address, request)?; //            RFC 6585 §4
+    let allowed = async {
+        let request = rate::check(gw, address, request).await?; //      RFC 6585 §4
         let request = base_scopes::check(&gw.config, request)?; //      RFC 6750 §3.1
         pool::check(&gw.config, request) //                             ours: one gateway, one pool
-    })
+    };
+    trace::step("rate", allowed).await
 }
 
 /// The rest of the way of a request. Called off, it is dropped, and what waits for a backend lets

@@ -22,6 +22,7 @@ mod deploy;
 mod doctor;
 mod eras;
 mod federation;
+mod fleet;
 mod hostile;
 mod idle;
 mod instances;

@@ -339,12 +339,39 @@ fn tickets_go_to_backends_that_are_there_and_to_a_hook_that_is_not_shown() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CORTEX_REDIS_URL", "redis://127.0.0.1")]).expect("usable");
-    assert_eq!(
-        config.notes,
-        ["CORTEX_REDIS_URL is set, but this version does not act on it yet"]
-    );
+fn a_fleet_needs_one_redis_and_one_state_key() {
+    let key = crate::types::Key256::new([7; 32]).to_text();
+    let key = ("CORTEX_STATE_KEY", key.reveal());
+    let url = ("CORTEX_REDIS_URL", "redis://:s3cret@redis.example.com");
+    assert!(matches!(
+        read(&[DEV]).expect("usable").fleet,
+        FleetConfig::Alone
+    ));
+    for (name, prefix) in [("", "cortex:main:"), ("staging-2", "cortex:staging-2:")] {
+        let config = read(&[DEV, url, key, ("CORTEX_FLEET_NAME", name)]).expect("usable");
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let FleetConfig::Redis { url, prefix: found } = config.fleet else {
+            panic!("{:?}", config.fleet);
+        };
+        assert_eq!(found, prefix);
+        assert_eq!(url.address(), "redis.example.com:6379");
+    }
+    for (vars, wrong) in [
+        (&[DEV, url][..], "CORTEX_STATE_KEY"),
+        (
+            &[DEV, key, ("CORTEX_REDIS_URL", "s3cret@host")][..],
+            "CORTEX_REDIS_URL",
+        ),
+        (
+            &[DEV, key, url, ("CORTEX_FLEET_NAME", "a:b")][..],
+            "CORTEX_FLEET_NAME",
+        ),
+    ] {
+        let problems = read(vars).expect_err("unusable");
+        let named: Vec<_> = problems.0.iter().map(|p| p.variable.as_str()).collect();
+        assert_eq!(named, [wrong]);
+        assert!(!problems.to_string().contains("s3cret"), "{problems}");
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) async fn run(
             // The first was counted when the request came.
             let within = match n {
                 0 => Ok(()),
-                _ => rate::once_more(gw, &envelope.caller),
+                _ => rate::once_more(gw, &envelope.caller).await,
             };
             let outcome = match within {
                 Ok(()) => {

@@ -164,7 +164,7 @@ async fn who(gw: &Gateway, arrival: &Arrival) -> Result<Who, Refusal> {
         return Ok(Who::Technical);
     }
     let known = auth::caller(gw, arrival).await;
-    rate::count(gw, address, known.as_ref().ok())?;
+    rate::count(gw, address, known.as_ref().ok()).await?;
     let caller = known?;
     base_scopes::allows(&gw.config, &caller)?;
     pool::allows(&gw.config, &caller)?;

@@ -12,7 +12,7 @@ use crate::account::Owner;
 pub async fn visitor(gw: &Gateway, arrival: &Arrival) -> Result<Option<Owner>, Refusal> {
     let address = client_address::of(&gw.config.trusted_proxies, arrival);
     let known = auth::caller(gw, arrival).await;
-    rate::count(gw, address, known.as_ref().ok())?;
+    rate::count(gw, address, known.as_ref().ok()).await?;
     let caller = match known {
         Err(Refusal::Unauthenticated) => return Ok(None),
         known => known?,

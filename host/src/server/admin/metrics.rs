@@ -6,6 +6,7 @@
 mod audit;
 mod catalog;
 mod database;
+mod fleet;
 mod plugins;
 mod process;
 mod requests;
@@ -23,6 +24,7 @@ pub(super) async fn text(gw: &Gateway) -> String {
     catalog::tell(gw, &mut to).await;
     plugins::tell(gw, &mut to);
     database::tell(gw, &mut to);
+    fleet::tell(gw, &mut to);
     process::tell(gw, &mut to);
     to.into_text()
 }
