@@ -21,8 +21,8 @@ use crate::oauth::{Exchange, ResourceServer, Technical};
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
-    self, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, MAX_REQUESTS, Measures, Origins,
-    Parked, Route, Shares, Views, Waiting, Watches,
+    self, Elsewhere, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, MAX_REQUESTS,
+    Measures, Origins, Parked, Route, Shares, Views, Waiting, Watches,
 };
 use crate::plugin::{Backend, Directory, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -148,6 +148,7 @@ pub async fn serve(
         leaving: AtomicBool::new(false),
         store: store.clone(),
         fleet: fleet.clone(),
+        elsewhere: Elsewhere::default(),
         notifier,
         plugins,
         routes,
@@ -163,6 +164,9 @@ pub async fn serve(
     refreshing.push(spawn_loading(&gateway));
     refreshing.push(spawn_purging(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
+    refreshing.push(tokio::spawn(pipeline::keep_hearing(Arc::clone(&gateway))));
+    refreshing.push(tokio::spawn(pipeline::keep_up(Arc::clone(&gateway))));
+    pipeline::catch_up(&gateway).await;
     // The socket is that of the gateway that has the store.
     if own_store {
         match operator::listen(&gateway, &store, &gateway.config.data_dir) {

@@ -17,6 +17,7 @@ mod client_address;
 mod contract;
 mod credential;
 mod dispatch;
+mod elsewhere;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
@@ -77,6 +78,7 @@ pub use answer::Answer;
 pub use audit::Record;
 pub use body::read as whole_body;
 pub use contract::{Contract, ContractAnswer, contract};
+pub use elsewhere::{Elsewhere, catch_up, keep_hearing, keep_up};
 pub use host::Hosts;
 pub use in_flight::InFlight;
 pub use legacy::{end_session, open_stream};
@@ -178,6 +180,8 @@ pub struct Gateway {
     pub measures: Arc<Measures>,
     /// Tells a collector what becomes of requests, if there is one.
     pub tracing: Option<Tracing>,
+    /// What has to be done with clients that other gateways serve, too.
+    pub elsewhere: Elsewhere,
     /// Bounds the requests of known callers that are served at one time.
     pub room: Semaphore,
     /// Bounds the requests of one caller at one time.
@@ -359,7 +363,7 @@ async fn run(
     }
     match message {
         Read::Request(request) => serve(gw, *request, record, reporter).await,
-        Read::Notice(notice) => take_note(gw, *notice, record),
+        Read::Notice(notice) => take_note(gw, *notice, record).await,
         Read::Batch(batch) => batch::run(gw, *batch, record).await,
     }
 }
@@ -453,7 +457,7 @@ async fn permit(gw: &Gateway, intent: intent::Intent) -> Result<policy::Permit, 
 }
 
 /// The rest of the way of a message that gets no answer.
-fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer, Refusal> {
+async fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer, Refusal> {
     if let Said::Notification { method, .. } = &notice.said {
         record.named(method);
     }
@@ -464,15 +468,16 @@ fn take_note(gw: &Gateway, notice: Notice, record: &mut Record) -> Result<Answer
     let session = session::open(gw, &notice.head.headers, &notice.caller, record)?;
     match notice.said {
         Said::Response(response) => {
-            if let Some(session) = session {
-                gw.waiting.answered(session.id, response);
+            if let Some(session) = session
+                && let Some(unclaimed) = gw.waiting.answered(session.id, response)
+            {
+                elsewhere::answered(gw, session.id, unclaimed).await;
             }
         }
         Said::Notification { method, params } => {
             if method == "notifications/cancelled" {
                 let session = session.map(|session| session.id);
-                gw.in_flight
-                    .cancel(session, &notice.caller, params.as_deref());
+                in_flight::cancel(gw, session, &notice.caller, params.as_deref());
             }
         }
     }

@@ -10,6 +10,7 @@
 
 pub mod key_file;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -33,6 +34,8 @@ const ISSUED_AT: usize = 8;
 const LEEWAY: Duration = Duration::from_secs(60);
 /// Longest text that is looked at.
 const MAX_TEXT: usize = 256 * 1024;
+/// The same, of what one gateway leaves for another.
+const MAX_PARCEL: usize = 16 * 1024 * 1024;
 
 /// What a sealed text is for. One purpose's seal is worthless for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,10 @@ pub enum Purpose {
     Vault,
     /// What is personal in audit records, on disk.
     Audit,
+    /// The id of a question to a legacy client, by which its answer finds the gateway that asked.
+    Question,
+    /// What one gateway of a fleet leaves for another.
+    Parcel,
 }
 
 impl Purpose {
@@ -69,17 +76,30 @@ impl Purpose {
             Self::Invitation => b"invitation",
             Self::Vault => b"vault",
             Self::Audit => b"audit",
+            Self::Question => b"question",
+            Self::Parcel => b"parcel",
         }
     }
 
     /// How long after it was sealed a text can be opened.
     pub fn life(self) -> Duration {
         match self {
-            Self::Session => Duration::from_secs(7 * 24 * 3600),
-            Self::RequestState | Self::Link | Self::SignIn => Duration::from_secs(600),
+            // The shelf on which a parcel lies gives it a shorter time.
+            Self::Session | Self::Parcel => Duration::from_secs(7 * 24 * 3600),
+            Self::RequestState | Self::Link | Self::SignIn | Self::Question => {
+                Duration::from_secs(600)
+            }
             Self::Browser | Self::Form => Duration::from_secs(8 * 3600),
             Self::Invitation => Duration::from_secs(3600),
             Self::Vault | Self::Audit => Duration::MAX,
+        }
+    }
+
+    /// Longest text of this purpose that is looked at.
+    fn longest(self) -> usize {
+        match self {
+            Self::Parcel => MAX_PARCEL,
+            _ => MAX_TEXT,
         }
     }
 }
@@ -100,6 +120,17 @@ pub enum NotOurs {
 pub struct KeyId([u8; KEY_ID]);
 
 impl KeyId {
+    /// As others are told of it.
+    pub fn bytes(self) -> [u8; KEY_ID] {
+        self.0
+    }
+
+    /// The ids that somebody told of, one after the other.
+    pub fn read_all(bytes: &[u8]) -> impl Iterator<Item = Self> {
+        let ids = bytes.chunks_exact(KEY_ID);
+        ids.filter_map(|id| id.first_chunk().copied().map(Self))
+    }
+
     /// Which key sealed this text, if it was sealed this way.
     pub fn of(text: &str) -> Option<Self> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -122,30 +153,49 @@ struct Key {
 
 /// Seals and opens.
 pub struct Sealer {
-    /// The one that seals.
-    first: Key,
-    /// Further ones that open.
-    others: Vec<Key>,
+    /// The newest first. Never empty.
+    ring: Vec<Key>,
+    /// Which of them seals.
+    sealing: AtomicUsize,
 }
 
 impl Sealer {
     /// With a ring of keys: the first seals, all open. `None`: there are no keys.
     pub fn new(keys: &[Key256]) -> Option<Self> {
-        let mut ring = keys.iter().filter_map(key);
-        Some(Self {
-            first: ring.next()?,
-            others: ring.collect(),
+        let ring: Vec<Key> = keys.iter().filter_map(key).collect();
+        (!ring.is_empty()).then(|| Self {
+            ring,
+            sealing: AtomicUsize::new(0),
         })
     }
 
     /// The id of the key that seals.
     pub fn sealing(&self) -> KeyId {
-        KeyId(self.first.id)
+        KeyId(self.first().id)
+    }
+
+    /// The ids of all keys of the ring, in its order.
+    pub fn ring(&self) -> impl Iterator<Item = KeyId> {
+        self.ring.iter().map(|key| KeyId(key.id))
+    }
+
+    /// From here on seals with the first key of the ring that everybody knows by whom it is to be opened,
+    /// and with the first of all if there is none. False: there is none.
+    pub fn seal_for(&self, everybody: impl Fn(KeyId) -> bool) -> bool {
+        let common = self.ring().position(everybody);
+        self.sealing.store(common.unwrap_or(0), Ordering::Relaxed);
+        common.is_some()
     }
 
     /// Whether a key of this id is in the ring.
     pub fn knows(&self, key: KeyId) -> bool {
-        self.ring().any(|known| known.id == key.0)
+        self.ring.iter().any(|known| known.id == key.0)
+    }
+
+    fn first(&self) -> &Key {
+        let at = self.sealing.load(Ordering::Relaxed);
+        // The ring does not change: what was a place in it still is.
+        &self.ring[at]
     }
 
     /// Seals a payload for one purpose, bound to these values: visible ASCII.
@@ -186,17 +236,18 @@ impl Sealer {
         let mut inner = Vec::with_capacity(ISSUED_AT + payload.len() + AES_256_GCM.tag_len());
         inner.extend_from_slice(&seconds(now).to_be_bytes());
         inner.extend_from_slice(payload);
-        self.first
-            .aead
+        // One look: another task may choose another key meanwhile.
+        let key = self.first();
+        key.aead
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(associated(purpose, &self.first.id, binding)),
+                Aad::from(associated(purpose, &key.id, binding)),
                 &mut inner,
             )
             .map_err(|_| Unsealed)?;
         let mut sealed = Vec::with_capacity(HEAD + inner.len());
         sealed.push(VERSION);
-        sealed.extend_from_slice(&self.first.id);
+        sealed.extend_from_slice(&key.id);
         sealed.extend_from_slice(&nonce);
         sealed.append(&mut inner);
         Ok(URL_SAFE_NO_PAD.encode(sealed))
@@ -209,7 +260,7 @@ impl Sealer {
         text: &str,
         now: SystemTime,
     ) -> Result<Zeroizing<Vec<u8>>, NotOurs> {
-        if text.len() > MAX_TEXT {
+        if text.len() > purpose.longest() {
             return Err(NotOurs::Foreign);
         }
         let mut sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotOurs::Foreign)?;
@@ -220,7 +271,7 @@ impl Sealer {
             return Err(NotOurs::Foreign);
         }
         // Ids are short: two keys of the ring may share one.
-        for key in self.ring().filter(|key| key.id == id) {
+        for key in self.ring.iter().filter(|key| key.id == id) {
             let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotOurs::Foreign)?;
             let mut attempt = Zeroizing::new(inner.to_vec());
             let associated = Aad::from(associated(purpose, &key.id, binding));
@@ -229,10 +280,6 @@ impl Sealer {
             }
         }
         Err(NotOurs::Foreign)
-    }
-
-    fn ring(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.first).chain(&self.others)
     }
 }
 

@@ -133,6 +133,14 @@ impl Hub {
         }
     }
 
+    /// Ends the stream of a session that listens at another gateway now.
+    pub fn taken_over(&self, session: SessionId) {
+        let mut inner = self.lock();
+        if let Some(channel) = inner.sessions.get(&session).copied() {
+            inner.remove(channel, End::Replaced);
+        }
+    }
+
     /// How many streams are open, and how many may be.
     pub fn open_streams(&self) -> (usize, usize) {
         (self.lock().open, self.bounds.max)

@@ -23,6 +23,7 @@ mod doctor;
 mod eras;
 mod federation;
 mod fleet;
+mod fleet_clients;
 mod hostile;
 mod idle;
 mod instances;

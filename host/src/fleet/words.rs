@@ -64,6 +64,8 @@ words! {
         /// Leases that are free again, by name.
         Leases = "leases",
         // Sessions, streams and calls.
+        /// What clients did whose next request may come to another instance.
+        Clients = "clients",
 
         // Catalogs, plugins, accounts and tokens.
 
@@ -76,7 +78,20 @@ words! {
         /// Instances that are alive, by id.
         Instances = "instances",
         // Sessions, streams and calls.
-
+        /// Sessions that were ended by their clients.
+        Ended = "ended",
+        /// Which log messages sessions want.
+        Levels = "levels",
+        /// What sessions have subscribed to, sealed.
+        Subscriptions = "subscriptions",
+        /// Which stream of a session is the newest.
+        Streams = "streams",
+        /// Answers of legacy clients, on their way to the gateway that asked, sealed.
+        Answers = "answers",
+        /// What parked calls are told, and what comes of it, sealed.
+        Parked = "parked",
+        /// Which keys instances have to open what was sealed, by instance.
+        Keys = "keys",
         // Catalogs, plugins, accounts and tokens.
 
     }

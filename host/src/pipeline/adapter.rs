@@ -1,6 +1,7 @@
 //! Does what was permitted in the adapter of the backend that owns it, in as many rounds as the
 //! owner has questions for the client.
 
+mod again;
 mod asking;
 mod outcome;
 
@@ -30,6 +31,7 @@ use crate::types::{Scope, ScopeSet, SessionId};
 use asking::{Asked, Round};
 use outcome::Done;
 
+pub(super) use asking::QUESTION;
 pub(super) use outcome::{Outcome, failed};
 
 /// Rounds of questions to a legacy client within one request.
@@ -64,7 +66,7 @@ pub(super) async fn run(
         reporter,
         session,
     };
-    let begun = match call.presented()? {
+    let begun = match call.presented().await? {
         Presented::Answer(answer) => return answer,
         Presented::Parked(running) => Begun::Again(running),
         Presented::Continuation(continuation) => Begun::Anew(continuation),
@@ -102,7 +104,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn presented(&self) -> Result<Presented, Refusal> {
+    async fn presented(&self) -> Result<Presented, Refusal> {
         let Some(answers) = &self.intent.context.answers else {
             return Ok(Presented::Continuation(None));
         };
@@ -120,13 +122,12 @@ impl Call<'_> {
                 Some(answer) => Presented::Answer(answer),
                 None => Presented::Continuation(None),
             },
-            Remembered::Parked(id) => {
-                let waiting = self.gw.parked.take(id);
-                self.resume(
-                    waiting.ok_or_else(state::no_longer_valid)?,
-                    &answers.responses,
-                )?
-            }
+            Remembered::Parked(place) => self.resume(place, &answers.responses).await?,
+            Remembered::Unknown => match again::answered(self.gw, &self.intent, &answers.responses)
+            {
+                Some(answer) => Presented::Answer(answer),
+                None => Presented::Continuation(None),
+            },
         })
     }
 

@@ -102,7 +102,7 @@ async fn one(
             Err(invalid("`initialize` must not be part of a batch"))
         }
         Read::Request(request) => serve(gw, *request, record, notices::nowhere()).await,
-        Read::Notice(notice) => take_note(gw, *notice, record),
+        Read::Notice(notice) => take_note(gw, *notice, record).await,
         // A message that is an array is refused where messages are read.
         Read::Batch(_) => Err(invalid(jsonrpc::NO_BATCHES)),
     }

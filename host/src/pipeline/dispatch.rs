@@ -9,9 +9,9 @@ use super::intent::{
     self, Action, Asker, CompleteParams, Completing, Intent, ListIntent, Reference,
 };
 use super::parse::Parsed;
-use super::session::InSession;
+use super::session::{self, InSession};
 use super::shape::Shape;
-use super::{Gateway, Refusal, param_headers};
+use super::{Gateway, Refusal, param_headers, watch};
 use crate::catalog::{Entry, Kind, Snapshot};
 use crate::mcp::log_level::LogLevel;
 use crate::mcp::params::text;
@@ -46,7 +46,7 @@ pub(super) async fn route(gw: &Gateway, request: InSession) -> Result<Route, Ref
     match (method.as_str(), modern) {
         ("initialize", false) => Ok(Route::Initialize(Box::new(request.into_inner()))),
         ("ping", false) => Ok(Route::Local(answer::empty()?)),
-        ("logging/setLevel", false) => set_level(gw, &request),
+        ("logging/setLevel", false) => set_level(gw, &request).await,
         ("subscriptions/listen", true) => Ok(Route::Listen(Box::new(request.into_inner()))),
         ("server/discover", true) => Ok(Route::Local(answer::discover(gw)?)),
         ("tools/list", _) => list(gw, request, Kind::Tools).await,
@@ -63,7 +63,7 @@ pub(super) async fn route(gw: &Gateway, request: InSession) -> Result<Route, Ref
                 other => Ok(other),
             }
         }
-        ("resources/unsubscribe", false) => unsubscribe(gw, &request),
+        ("resources/unsubscribe", false) => unsubscribe(gw, &request).await,
         ("completion/complete", _) => complete(gw, request).await,
         (method, _) => Err(Refusal::UnknownMethod(shown(method))),
     }
@@ -114,7 +114,7 @@ async fn call_tool(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
         let unknown = Shape::shortens(headers, gw.config.context_budget);
         param_headers::check(headers, tool, &arguments, unknown)?;
     }
-    using(gw, request, Arc::clone(tool), Action::Call { arguments })
+    using(gw, request, Arc::clone(tool), Action::Call { arguments }).await
 }
 
 async fn get_prompt(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
@@ -124,7 +124,7 @@ async fn get_prompt(gw: &Gateway, request: InSession) -> Result<Route, Refusal> 
     let Some(prompt) = snapshot.prompt(&name) else {
         return Err(no_prompt(&snapshot, &name));
     };
-    using(gw, request, Arc::clone(prompt), Action::Get { arguments })
+    using(gw, request, Arc::clone(prompt), Action::Get { arguments }).await
 }
 
 async fn read_resource(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
@@ -138,7 +138,7 @@ async fn read_resource(gw: &Gateway, request: InSession) -> Result<Route, Refusa
     let Some(entry) = snapshot.resource(&uri) else {
         return Err(Refusal::UnknownResource(shown(&uri)));
     };
-    using(gw, request, entry, Action::Read { uri })
+    using(gw, request, entry, Action::Read { uri }).await
 }
 
 async fn complete(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
@@ -176,36 +176,39 @@ async fn complete(gw: &Gateway, request: InSession) -> Result<Route, Refusal> {
         value: params.argument.value,
         context,
     };
-    using(gw, request, entry, Action::Complete(completing))
+    using(gw, request, entry, Action::Complete(completing)).await
 }
 
-fn unsubscribe(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
+async fn unsubscribe(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
     let session = request.id().ok_or(Refusal::SessionRequired)?;
     let uri = text(request.parsed().params.uri.as_deref())
         .ok_or_else(|| Refusal::InvalidParams("`uri` must be a string".to_owned()))?;
-    gw.watches.unsubscribe(session, &uri);
+    watch::unsubscribe(gw, session, &uri).await?;
     Ok(Route::Local(answer::empty()?))
 }
 
 /// Remembers which messages a legacy client wants, for as long as its session is used.
-fn set_level(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
+async fn set_level(gw: &Gateway, request: &InSession) -> Result<Route, Refusal> {
     let level = text(request.parsed().params.level.as_deref());
     let level = level.as_deref().and_then(LogLevel::parse).ok_or_else(|| {
         Refusal::InvalidParams("`level` must be a log level, `debug` to `emergency`".to_owned())
     })?;
-    if let Some(session) = request.id() {
-        gw.levels.set(session, level);
+    if let Some(id) = request.id() {
+        session::set_level(gw, id, level).await;
     }
     Ok(Route::Local(answer::empty()?))
 }
 
-fn using(
+async fn using(
     gw: &Gateway,
     request: InSession,
     entry: Arc<Entry>,
     action: Action,
 ) -> Result<Route, Refusal> {
-    let level = request.id().and_then(|id| gw.levels.of(id));
+    let level = match request.id() {
+        Some(id) => session::level_of(gw, id).await,
+        None => None,
+    };
     let (asker, context) = intent::context(request, level)?;
     Ok(Route::Use(Intent {
         asker,

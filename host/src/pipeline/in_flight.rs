@@ -7,12 +7,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::Gateway;
 use super::auth::Caller;
+use super::elsewhere::{self, News};
 use super::session::InSession;
 use crate::mcp::jsonrpc::Id;
 use crate::types::{Issuer, SessionId, Subject};
@@ -62,34 +65,75 @@ impl InFlight {
         }
     }
 
-    /// Calls a request off. What names none that is in flight is ignored, as it must be; so is what
-    /// could mean two (clients without a session can use the same id at the same time).
-    pub(super) fn cancel(
-        &self,
-        session: Option<SessionId>,
-        caller: &Caller,
-        params: Option<&RawValue>,
-    ) {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Cancelled {
-            request_id: Id,
-            reason: Option<String>,
-        }
-        let said = params.and_then(|raw| serde_json::from_str::<Cancelled>(raw.get()).ok());
-        let Some(Cancelled { request_id, reason }) = said else {
-            return;
-        };
-        let key = (owner(session, caller), text(&request_id));
-        if let Some([(_, token)]) = self.lock().get(&key).map(Vec::as_slice) {
-            let reason: String = reason.unwrap_or_default().chars().take(200).collect();
-            debug!("a request is called off: {}", reason.escape_debug());
-            token.cancel();
+    /// Calls off what another gateway was told to call off.
+    pub(super) fn cancelled_elsewhere(&self, digest: &Digest) {
+        let places = self.lock();
+        let meant = places.iter().find(|(key, _)| Digest::of(key) == *digest);
+        if let Some((_, same)) = meant {
+            call_off(same, "it was told to another gateway");
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<(u64, CancellationToken)>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names a request to other gateways, and tells them nothing of whose it is.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Digest([u8; 32]);
+
+impl Digest {
+    fn of((owner, id): &Key) -> Self {
+        let mut digest = Sha256::new();
+        match owner {
+            Owner::Session(session) => digest.update(session.as_bytes()),
+            Owner::Caller(issuer, subject) => {
+                for part in [issuer.as_str(), subject.as_str()] {
+                    digest.update((part.len() as u64).to_be_bytes());
+                    digest.update(part);
+                }
+            }
+        }
+        digest.update(id);
+        Self(digest.finalize().into())
+    }
+}
+
+/// Calls a request off. What names none that is in flight is ignored, as it must be; so is what
+/// could mean two (clients without a session can use the same id at the same time).
+pub(super) fn cancel(
+    gw: &Gateway,
+    session: Option<SessionId>,
+    caller: &Caller,
+    params: Option<&RawValue>,
+) {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Cancelled {
+        request_id: Id,
+        reason: Option<String>,
+    }
+    let said = params.and_then(|raw| serde_json::from_str::<Cancelled>(raw.get()).ok());
+    let Some(Cancelled { request_id, reason }) = said else {
+        return;
+    };
+    // Without a session another request of this id may be at another gateway: which is meant?
+    if session.is_none() && gw.fleet.instances() > 1 {
+        return;
+    }
+    let key = (owner(session, caller), text(&request_id));
+    let reason: String = reason.unwrap_or_default().chars().take(200).collect();
+    match gw.in_flight.lock().get(&key) {
+        Some(same) => call_off(same, &reason),
+        None => elsewhere::tell(gw, &News::Cancelled(Digest::of(&key))),
+    }
+}
+
+fn call_off(same: &[(u64, CancellationToken)], reason: &str) {
+    if let [(_, token)] = same {
+        debug!("a request is called off: {}", reason.escape_debug());
+        token.cancel();
     }
 }
 

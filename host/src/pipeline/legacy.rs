@@ -60,9 +60,7 @@ async fn end(gw: &Gateway, arrival: Arrival, record: &mut Record) -> Result<Answ
     let request = origin::check(&gw.origins, request)?;
     let request = let_in(gw, request, record).await?;
     let (arrival, _, caller) = request.into_parts();
-    let session = session::end(gw, &arrival.head, &caller, record)?;
-    gw.streams.end_session(session.id);
-    gw.watches.end_session(session.id);
+    session::end(gw, &arrival.head, &caller, record).await?;
     Ok(Answer::Accepted)
 }
 

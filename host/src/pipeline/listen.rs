@@ -17,7 +17,9 @@ use serde_json::{Map, json};
 
 use super::auth::{self, Authenticated, Caller};
 use super::parse::Parsed;
-use super::{Answer, Finished, Gateway, Record, Refusal, answer, session, version, view, watch};
+use super::{
+    Answer, Finished, Gateway, Record, Refusal, answer, elsewhere, session, version, view, watch,
+};
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::params::META_SUBSCRIPTION_ID;
 use crate::mcp::sse;
@@ -84,9 +86,12 @@ pub(super) async fn get(
         Some(session) => {
             let last = version::single(headers, "last-event-id").ok().flatten();
             let last = last.as_deref().and_then(EventId::parse);
+            let came = elsewhere::comes_from_elsewhere(gw, session.id).await;
+            let last = last.or(came.then(EventId::unknown));
             gw.watches.renew(session.id, &caller);
             let opened = gw.streams.open_session(session.id, principal, last, seen);
             let (reader, id) = opened.map_err(Refusal::NoStream)?;
+            elsewhere::listens(gw, session.id, &caller, &reader.shared()).await;
             let as_event = version >= ProtocolVersion::V2025_11_25;
             (reader, sse::opening(Some(&id.to_string()), as_event))
         }

@@ -1,7 +1,8 @@
 //! Calls that go on while their client is away: the owner asked in the middle of an exchange that stays
 //! open, and a modern client answers with a request of its own (MCP 2026-07-28, Multi Round-Trip
 //! Requests). Until it comes back the call is parked: bound to the caller and the request by the seal
-//! of its `requestState`, for ten minutes at most, and a bounded number of them.
+//! of its `requestState`, for ten minutes at most, and a bounded number of them. What it comes back with may reach
+//! another gateway: `elsewhere/resume.rs`.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use crate::plugin::model::CallError;
 use crate::plugin::{Fault, Question};
 
 /// Longest that a call is parked: as long as the seal of its state is good.
-const LONGEST: Duration = Duration::from_secs(600);
+pub(super) const LONGEST: Duration = Duration::from_secs(600);
 /// Calls that are parked, of everybody and of one caller. Each keeps an instance of its plugin and a
 /// connection to its owner.
 const MOST: usize = 64;
@@ -49,6 +50,12 @@ impl Running {
             work: Box::pin(work),
             questions,
         }
+    }
+
+    /// A call that has ended already.
+    pub(super) fn over(ended: Ended) -> Self {
+        let (_, questions) = mpsc::channel(1);
+        Self::new(std::future::ready(ended), questions)
     }
 
     /// Waits for what comes next. Not to be called after the end.
@@ -100,6 +107,14 @@ impl Parked {
     /// Takes a call up again. `None`: it is over, or was taken up before.
     pub(super) fn take(&self, id: Uuid) -> Option<Waiting> {
         let entry = self.lock().remove(&id);
+        entry.map(|entry| entry.waiting)
+    }
+
+    /// The same, if it is this owner's.
+    pub(super) fn take_of(&self, id: Uuid, owner: &Owner) -> Option<Waiting> {
+        let mut all = self.lock();
+        let is_owners = all.get(&id).is_some_and(|entry| entry.owner == *owner);
+        let entry = is_owners.then(|| all.remove(&id)).flatten();
         entry.map(|entry| entry.waiting)
     }
 

@@ -5,7 +5,7 @@
 //! they answer with further POSTs (MCP 2025-11-25, Streamable HTTP, "Sending Messages").
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -14,13 +14,14 @@ use tokio::sync::oneshot;
 
 use super::intent::Context;
 use super::notices::Reporter;
+use super::{Gateway, elsewhere};
 use crate::mcp::capabilities::Needed;
 use crate::mcp::jsonrpc::{Id, Response};
 use crate::mcp::version::ProtocolVersion;
 use crate::types::SessionId;
 
 /// Longest wait for a person at the client.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// Questions of one round.
 const MAX_QUESTIONS: usize = 16;
 
@@ -120,20 +121,38 @@ struct Question<'a> {
 
 impl Waiting {
     /// Hands an answer to the request that waits for it. One that comes too late, or twice, or
-    /// from another session finds nobody.
-    pub(super) fn answered(&self, session: SessionId, response: Response) {
-        let Id::Text(id) = response.id else { return };
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asker) = waiting.remove(&(session, id)) {
-            // Who asked may have gone.
-            drop(asker.send(response.outcome));
+    /// from another session finds nobody here: it is given back.
+    pub(super) fn answered(&self, session: SessionId, response: Response) -> Option<Response> {
+        let Response { id, outcome } = response;
+        let Id::Text(id) = id else { return None };
+        let key = (session, id);
+        match self.lock().remove(&key) {
+            Some(asker) => {
+                // Who asked may have gone.
+                drop(asker.send(outcome));
+                None
+            }
+            None => Some(Response {
+                id: Id::Text(key.1),
+                outcome,
+            }),
         }
     }
 
-    fn open(&self, session: SessionId) -> Question<'_> {
+    /// Whether a question of this id waits here for its answer.
+    pub(super) fn waits(&self, session: SessionId, id: &str) -> bool {
+        self.lock().contains_key(&(session, id.to_owned()))
+    }
+
+    /// All that wait.
+    pub(super) fn all(&self) -> Vec<(SessionId, String)> {
+        self.lock().keys().cloned().collect()
+    }
+
+    fn open(&self, session: SessionId, id: String) -> Question<'_> {
         let (sender, reply) = oneshot::channel();
-        let key = (session, format!("gateway-{}", uuid::Uuid::now_v7()));
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (session, id);
+        let mut waiting = self.lock();
         waiting.insert(key.clone(), sender);
         Question {
             waiting: self,
@@ -141,22 +160,22 @@ impl Waiting {
             reply,
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(SessionId, String), oneshot::Sender<Reply>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        let mut waiting = self
-            .waiting
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&self.key);
+        self.waiting.lock().remove(&self.key);
     }
 }
 
-/// Asks a legacy client and waits. Returns its `inputResponses`, a JSON object.
+/// Asks a legacy client and waits. Returns its `inputResponses`, a JSON object. The answer may come to
+/// another gateway, which finds this one by the id.
 pub(super) async fn ask(
-    waiting: &Waiting,
+    gw: &Gateway,
     reporter: &Reporter,
     session: Option<SessionId>,
     version: ProtocolVersion,
@@ -171,7 +190,7 @@ pub(super) async fn ask(
             // Forms were the only kind.
             params.remove("mode");
         }
-        let question = waiting.open(session);
+        let question = gw.waiting.open(session, question_id(gw, session));
         let request =
             json!({ "jsonrpc": "2.0", "id": question.key.1, "method": method, "params": params });
         if !reporter.ask(request.to_string()).await {
@@ -196,6 +215,14 @@ pub(super) async fn ask(
         .await
         .map_err(|_| NoAnswer::Late)??;
     Ok(serde_json::to_string(&responses).unwrap_or_else(|_| "{}".to_owned()))
+}
+
+fn question_id(gw: &Gateway, session: SessionId) -> String {
+    let known = match gw.fleet.is_alone() {
+        true => None,
+        false => elsewhere::question_id(&gw.fleet, &gw.sealer, session),
+    };
+    known.unwrap_or_else(|| format!("gateway-{}", uuid::Uuid::now_v7()))
 }
 
 /// The message of a JSON-RPC error, bounded.

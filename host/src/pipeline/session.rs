@@ -27,7 +27,9 @@ use crate::seal::Purpose;
 use crate::types::{Principal, SessionId};
 
 pub use ended::Ended;
+pub(super) use ended::{ended_elsewhere, learn, reconcile};
 pub use levels::Levels;
+pub(super) use levels::{level_of, set_level, tell_levels};
 
 /// Name of the header.
 pub(super) const HEADER: &str = "mcp-session-id";
@@ -161,15 +163,15 @@ pub(super) fn begin(
     seal(gw, request.caller.principal(), session)
 }
 
-/// Ends a session of the caller: its id is unknown from here on.
-pub(super) fn end(
+/// Ends a session of the caller: its id is unknown from here on, at every gateway.
+pub(super) async fn end(
     gw: &Gateway,
     head: &Parts,
     caller: &Caller,
     record: &mut Record,
 ) -> Result<Session, Refusal> {
     let session = open(gw, &head.headers, caller, record)?.ok_or(Refusal::SessionRequired)?;
-    gw.ended.insert(session.id);
+    ended::end(gw, session.id).await;
     debug!(session.id = %session.id, "a session was ended by its client");
     Ok(session)
 }

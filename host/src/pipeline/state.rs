@@ -8,8 +8,8 @@
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
+use super::elsewhere::Place;
 use super::intent::{Action, Intent};
 use super::{Gateway, Refusal};
 use crate::seal::Purpose;
@@ -24,20 +24,28 @@ pub(super) enum Remembered {
     Adapter(Vec<u8>),
     /// The caller was sent to link an account; nothing else was begun.
     Link,
-    /// The call goes on, and waits under this id.
-    Parked(Uuid),
+    /// The call goes on, and waits there.
+    Parked(Place),
+    /// The call may have been done, or not: the caller was asked whether to do it again.
+    Unknown,
 }
 
 impl Remembered {
     const ADAPTER: u8 = 0;
     const LINK: u8 = 1;
     const PARKED: u8 = 2;
+    const UNKNOWN: u8 = 3;
 
     fn write(&self) -> Vec<u8> {
         match self {
             Self::Adapter(state) => [&[Self::ADAPTER], state.as_slice()].concat(),
             Self::Link => vec![Self::LINK],
-            Self::Parked(id) => [&[Self::PARKED], id.as_bytes().as_slice()].concat(),
+            Self::Parked(place) => {
+                // Two ids, which are text.
+                let place = serde_json::to_vec(place).unwrap_or_default();
+                [&[Self::PARKED], place.as_slice()].concat()
+            }
+            Self::Unknown => vec![Self::UNKNOWN],
         }
     }
 
@@ -45,7 +53,8 @@ impl Remembered {
         match bytes.split_first()? {
             (&Self::ADAPTER, state) => Some(Self::Adapter(state.to_vec())),
             (&Self::LINK, []) => Some(Self::Link),
-            (&Self::PARKED, id) => Uuid::from_slice(id).ok().map(Self::Parked),
+            (&Self::PARKED, place) => serde_json::from_slice(place).ok().map(Self::Parked),
+            (&Self::UNKNOWN, []) => Some(Self::Unknown),
             _ => None,
         }
     }
@@ -135,11 +144,15 @@ mod tests {
             Remembered::Adapter(Vec::new()),
             Remembered::Adapter(vec![2, 1, 0]),
             Remembered::Link,
-            Remembered::Parked(Uuid::now_v7()),
+            Remembered::Parked(Place {
+                at: crate::fleet::Fleet::alone().instance(),
+                call: uuid::Uuid::now_v7(),
+            }),
+            Remembered::Unknown,
         ] {
             assert_eq!(Remembered::read(&remembered.write()), Some(remembered));
         }
-        for other in [&[][..], &[1, 0], &[2, 1], &[9]] {
+        for other in [&[][..], &[1, 0], &[2, 1], &[3, 0], &[9]] {
             assert_eq!(Remembered::read(other), None);
         }
     }

@@ -2,7 +2,8 @@
 //! Subscriptions; MCP 2026-07-28, Subscriptions, `resourceSubscriptions`).
 //!
 //! No backend tells the gateway, so it looks: as the subscriber, in the rhythm of catalog refreshes,
-//! and only while somebody listens. What the subscriber may no longer read is not told either.
+//! and only while somebody listens. What the subscriber may no longer read is not told either. Of several
+//! gateways the one where a session listens looks after what it has subscribed to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tracing::debug;
 
 use super::auth::{self, Caller};
+use super::elsewhere::{self, NotChanged, Subscribed};
 use super::intent::{Action, Asker, Context, Intent};
 use super::policy::{self, Permit};
 use super::{Gateway, Refusal, adapter};
@@ -61,8 +63,40 @@ impl Watches {
         self.lock().all.retain(|_, watch| !watch.is_of(session));
     }
 
+    /// What a session has subscribed to, and what was seen of it.
+    pub(super) fn of_session(&self, session: SessionId) -> Vec<(String, Option<[u8; 32]>)> {
+        let inner = self.lock();
+        let of_session = inner.all.values().filter(|watch| watch.is_of(session));
+        of_session
+            .map(|watch| (watch.uri.clone(), watch.seen))
+            .collect()
+    }
+
+    /// Looks after what a session has subscribed to, here or elsewhere. `only`: after nothing else.
+    pub(super) fn adopt(&self, session: SessionId, caller: &Caller, all: &Subscribed, only: bool) {
+        if only {
+            let mut inner = self.lock();
+            inner
+                .all
+                .retain(|_, watch| !watch.is_of(session) || all.has(&watch.uri));
+        }
+        for (uri, seen) in all.iter() {
+            let added = self.add(Watch {
+                listener: Listener::Session(session),
+                uri: uri.to_owned(),
+                caller: caller.clone(),
+                seen,
+                bad_since: None,
+            });
+            if added.is_err() {
+                debug!(session.id = %session, "no room for what a session has subscribed to");
+                return;
+            }
+        }
+    }
+
     /// Forgets one subscription of a session.
-    pub(super) fn unsubscribe(&self, session: SessionId, uri: &str) {
+    fn unsubscribe(&self, session: SessionId, uri: &str) {
         let mut inner = self.lock();
         inner
             .all
@@ -125,12 +159,44 @@ pub(super) async fn subscribe(
         ));
     };
     let seen = look(gw, permit).await;
+    if let Listener::Session(session) = listener
+        && elsewhere::shared(gw)
+    {
+        match elsewhere::change(gw, session, |all| all.add(uri, seen)).await {
+            // Looked after where it listens.
+            Ok(()) if gw.streams.of_session(session).is_none() => return Ok(()),
+            Ok(()) => {}
+            Err(NotChanged::Away) => gw.elsewhere.subscribed.keep(session, ()),
+            Err(NotChanged::Refused(refusal)) => return Err(refusal),
+        }
+    }
     gw.watches.add(Watch {
         listener,
         uri: uri.clone(),
         caller: intent.asker.caller.clone(),
         seen,
         bad_since: None,
+    })
+}
+
+/// Ends the subscription of a session to a resource.
+pub(super) async fn unsubscribe(
+    gw: &Gateway,
+    session: SessionId,
+    uri: &str,
+) -> Result<(), Refusal> {
+    gw.watches.unsubscribe(session, uri);
+    if !elsewhere::shared(gw) {
+        return Ok(());
+    }
+    let removed = elsewhere::change(gw, session, |all| {
+        all.remove(uri);
+        Ok(())
+    });
+    removed.await.map_err(|why| match why {
+        // The others would go on telling.
+        NotChanged::Away => Refusal::Overloaded,
+        NotChanged::Refused(refusal) => refusal,
     })
 }
 
@@ -183,15 +249,17 @@ async fn one(gw: &Gateway, number: u64) -> bool {
             None => false,
         };
     }
-    let channel: Arc<Channel> = match listener {
+    let channel: Arc<Channel> = match &listener {
         Listener::Stream(channel) => match channel.upgrade() {
             Some(channel) => channel,
             None => return false,
         },
-        // Nobody listens: what changes meanwhile is told when somebody does again.
-        Listener::Session(session) => match gw.streams.of_session(session) {
+        // Nobody listens: what changes meanwhile is told when somebody does again, here or elsewhere.
+        Listener::Session(session) => match gw.streams.of_session(*session) {
             Some(channel) => channel,
-            None => return true,
+            None => {
+                return !elsewhere::shared(gw) || gw.elsewhere.subscribed.of(*session).is_some();
+            }
         },
     };
     let Ok(permit) = permit(gw, &caller, &uri).await else {
@@ -207,6 +275,11 @@ async fn one(gw: &Gateway, number: u64) -> bool {
     if before.is_some_and(|before| before != now) {
         debug!("a resource has changed that somebody watches");
         channel.updated(&uri);
+        if let Listener::Session(session) = listener
+            && elsewhere::shared(gw)
+        {
+            elsewhere::note_told(gw, session, &uri, now).await;
+        }
     }
     true
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::types::PluginName;
@@ -19,8 +20,8 @@ pub struct Fault {
     pub cause: Cause,
 }
 
-/// What happened to a component.
-#[derive(Debug, Error)]
+/// What happened to a component. It may be told to another gateway, whose client waits for the call.
+#[derive(Debug, Error, Serialize, Deserialize)]
 pub enum Cause {
     /// It computed for too long.
     #[error("used up its {0} ms of computing time")]

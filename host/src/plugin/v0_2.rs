@@ -20,7 +20,7 @@ pub(super) mod adapter {
             "cortex:gateway/http.incoming": crate::plugin::incoming::Incoming,
             "cortex:gateway/memory.slot": crate::plugin::memory::Slot,
         },
-        additional_derives: [Clone, serde::Serialize],
+        additional_derives: [Clone, serde::Serialize, serde::Deserialize],
     });
 }
 

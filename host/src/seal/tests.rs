@@ -177,3 +177,31 @@ fn what_is_kept_on_disk_has_no_end() {
     let opened = sealer.open_at(Purpose::Vault, BINDING, &text, later);
     assert_eq!(opened.map(|opened| opened.to_vec()), Ok(b"p".to_vec()));
 }
+
+#[test]
+fn gateways_with_different_rings_seal_with_what_all_of_them_open() {
+    let (rotated, behind) = (sealer(&[2, 1]), sealer(&[1]));
+    let text = |sealer: &Sealer| {
+        sealer
+            .seal(Purpose::Session, BINDING, b"s")
+            .expect("sealed")
+    };
+    let opens = |sealer: &Sealer, text: &str| sealer.open(Purpose::Session, BINDING, text).is_ok();
+    assert!(!opens(&behind, &text(&rotated)));
+    assert!(rotated.seal_for(|key| behind.knows(key)));
+    assert!(behind.seal_for(|key| rotated.knows(key)));
+    assert_eq!(rotated.sealing(), behind.sealing());
+    assert!(opens(&behind, &text(&rotated)) && opens(&rotated, &text(&behind)));
+    // Once the other one knows the newer key, too, that one seals.
+    let newest = rotated.ring().next().expect("a key");
+    assert!(rotated.seal_for(|_| true));
+    assert_eq!(rotated.sealing(), newest);
+    // Nothing in common: the own.
+    assert!(!rotated.seal_for(|_| false));
+    assert_eq!(rotated.sealing(), newest);
+    let told: Vec<u8> = rotated.ring().flat_map(KeyId::bytes).collect();
+    assert_eq!(
+        KeyId::read_all(&told).collect::<Vec<_>>(),
+        rotated.ring().collect::<Vec<_>>()
+    );
+}

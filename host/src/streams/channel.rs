@@ -197,6 +197,11 @@ impl Channel {
         newest
     }
 
+    /// Whether nobody but its first reader has read it.
+    pub fn is_new(&self) -> bool {
+        self.lock().reader <= 1
+    }
+
     /// Whether somebody reads.
     pub(super) fn is_read(&self) -> bool {
         self.lock().left.is_none()

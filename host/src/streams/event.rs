@@ -84,7 +84,7 @@ impl Dialect {
     }
 }
 
-/// Names a channel within this process and, by chance alone, among all others.
+/// Names a channel within this process and, by chance alone, among all others. None is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ChannelId(pub(super) u64);
 
@@ -101,6 +101,15 @@ pub struct EventId {
 }
 
 impl EventId {
+    /// Of a client that is known to have listened, but not what it was told last: every list looks changed to it.
+    pub fn unknown() -> Self {
+        Self {
+            channel: ChannelId(0),
+            number: 0,
+            view: View::default(),
+        }
+    }
+
     /// Reads a `Last-Event-ID`.
     pub fn parse(text: &str) -> Option<Self> {
         if !text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {

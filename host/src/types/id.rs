@@ -131,6 +131,16 @@ impl SessionId {
     pub fn new() -> Self {
         Self(uuid::Uuid::now_v7())
     }
+
+    /// As gateways tell one another of it.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The same, read. `None`: these bytes are no id.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        uuid::Uuid::from_slice(bytes).ok().map(Self)
+    }
 }
 
 impl Default for SessionId {

@@ -6,21 +6,23 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::outcome::failed;
-use super::{Call, Presented, bad};
+use super::outcome::{failed, function};
+use super::{Call, Presented, again, bad};
+use crate::account::Owner;
 use crate::mcp::capabilities::Needed;
 use crate::pipeline::answer::{self, Answer};
 use crate::pipeline::credential;
+use crate::pipeline::elsewhere::{self, Place, Resumed, Shipped, Told};
 use crate::pipeline::intent::Intent;
-use crate::pipeline::parked::{Running, Waiting};
+use crate::pipeline::parked::{Ended, Running, Waiting};
 use crate::pipeline::rounds::{self, NoAnswer, NotAsked, Questions};
 use crate::pipeline::state::{self, Remembered};
 use crate::pipeline::{Gateway, Refusal};
-use crate::plugin::Question;
 use crate::plugin::model::{AskError, ClientRefusal, Continuation, InputRequired};
+use crate::plugin::{Fault, Question};
 
 /// The key of a question that an owner asks in the middle of a call.
-const QUESTION: &str = "question";
+pub(in crate::pipeline) const QUESTION: &str = "question";
 /// What a round of questions comes to.
 pub(super) enum Round {
     Goes(Continuation),
@@ -34,8 +36,14 @@ pub(super) enum Asked {
 }
 
 impl Call<'_> {
-    /// Hands a parked call the answer that it waits for.
-    pub(super) fn resume(&self, waiting: Waiting, responses: &str) -> Result<Presented, Refusal> {
+    /// Hands a parked call the answer that it waits for, wherever it is parked.
+    pub(super) async fn resume(&self, place: Place, responses: &str) -> Result<Presented, Refusal> {
+        let owner = credential::owner(&self.intent.asker.caller);
+        if place.at != self.gw.fleet.instance() {
+            return self.resume_elsewhere(&owner, place, responses).await;
+        }
+        let waiting = self.gw.parked.take_of(place.call, &owner);
+        let waiting = waiting.ok_or_else(state::no_longer_valid)?;
         let responses: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(responses).unwrap_or_default();
         match responses.get(QUESTION) {
@@ -46,6 +54,62 @@ impl Call<'_> {
             }
             // Missing answers are asked for again.
             None => self.park(waiting).map(Ok).map(Presented::Answer),
+        }
+    }
+
+    async fn resume_elsewhere(
+        &self,
+        owner: &Owner,
+        mut place: Place,
+        responses: &str,
+    ) -> Result<Presented, Refusal> {
+        let (gw, intent) = (self.gw, &*self.intent);
+        let mut told = Told::Responses(responses.to_owned());
+        // It asks a bounded number of times: see `plugin/client.rs`.
+        loop {
+            match elsewhere::resume(gw, owner, place, told).await {
+                Resumed::Ended(shipped) => {
+                    let ended = self.ended(shipped);
+                    return Ok(Presented::Parked(Running::over(ended)));
+                }
+                Resumed::Asks {
+                    place: next,
+                    method,
+                    params,
+                } => match Questions::one(QUESTION, &method, &params, &intent.context) {
+                    Ok(questions) => {
+                        let asked = self.ask_parked(&questions, next)?;
+                        return Ok(Presented::Answer(Ok(asked)));
+                    }
+                    Err(why) => (place, told) = (next, Told::NotAsked(not_asked(why))),
+                },
+                Resumed::NoRoom => return self.no_room().map(Ok).map(Presented::Answer),
+                Resumed::TooLarge => {
+                    let why = format!(
+                        "The answer of backend {} is too large to be passed on after a question",
+                        intent.entry.backend
+                    );
+                    let failed = failed(gw, intent, "result_too_large", why);
+                    return Ok(Presented::Answer(failed));
+                }
+                Resumed::Over => return Err(state::no_longer_valid()),
+                Resumed::Again => return Ok(Presented::Continuation(None)),
+                Resumed::Unknown => return Ok(Presented::Answer(again::ask(gw, intent))),
+            }
+        }
+    }
+
+    /// How a call that went on elsewhere has ended.
+    fn ended(&self, shipped: Shipped) -> Ended {
+        match shipped {
+            Shipped::Well(outcome) => Ok(Ok(outcome)),
+            Shipped::Failed(error) => Ok(Err(error)),
+            Shipped::Fault { plugin, cause } => Err(Fault {
+                // By its name there; it is the one here that is known to be one.
+                plugin: plugin.parse().unwrap_or_else(|_| self.adapter.name.clone()),
+                function: function(&self.intent.action),
+                cause,
+            }),
         }
     }
 
@@ -77,8 +141,7 @@ impl Call<'_> {
 
     async fn ask_legacy(&self, questions: Questions) -> Result<String, NoAnswer> {
         let version = self.intent.asker.version;
-        let waiting = &self.gw.waiting;
-        rounds::ask(waiting, &self.reporter, self.session, version, questions).await
+        rounds::ask(self.gw, &self.reporter, self.session, version, questions).await
     }
 
     /// The owner asks while its exchange stays open.
@@ -93,14 +156,7 @@ impl Call<'_> {
         let questions = match checked {
             Ok(questions) => questions,
             Err(why) => {
-                let error = match why {
-                    NotAsked::Wrong(what) => AskError::Invalid(what),
-                    NotAsked::Undeclared(needed) => {
-                        let words: Vec<&str> = needed.iter().map(|one| one.in_words()).collect();
-                        AskError::Undeclared(words.join(", "))
-                    }
-                };
-                drop(question.reply.send(Err(error)));
+                drop(question.reply.send(Err(not_asked(why))));
                 return Ok(Asked::Goes(call));
             }
         };
@@ -137,18 +193,36 @@ impl Call<'_> {
             .parked
             .park(credential::owner(&intent.asker.caller), waiting)
         {
-            Ok(id) => {
-                let state = state::seal(gw, intent, &Remembered::Parked(id))?;
-                answer::input_required(gw, questions.to_json(), Some(state))
+            Ok(call) => {
+                let at = gw.fleet.instance();
+                self.ask_parked(&questions, Place { at, call })
             }
             // Ends with this.
-            Err(_) => {
-                let why = format!(
-                    "Backend {} asked for input, and too many calls wait for theirs; answer those, or try again in 10 minutes",
-                    intent.entry.backend
-                );
-                failed(gw, intent, "too_many_parked", why)
-            }
+            Err(_) => self.no_room(),
+        }
+    }
+
+    fn ask_parked(&self, questions: &Questions, place: Place) -> Result<Answer, Refusal> {
+        let state = state::seal(self.gw, &self.intent, &Remembered::Parked(place))?;
+        answer::input_required(self.gw, questions.to_json(), Some(state))
+    }
+
+    fn no_room(&self) -> Result<Answer, Refusal> {
+        let why = format!(
+            "Backend {} asked for input, and too many calls wait for theirs; answer those, or try again in 10 minutes",
+            self.intent.entry.backend
+        );
+        failed(self.gw, &self.intent, "too_many_parked", why)
+    }
+}
+
+/// Why a client is not asked, as adapters know it.
+fn not_asked(why: NotAsked) -> AskError {
+    match why {
+        NotAsked::Wrong(what) => AskError::Invalid(what),
+        NotAsked::Undeclared(needed) => {
+            let words: Vec<&str> = needed.iter().map(|one| one.in_words()).collect();
+            AskError::Undeclared(words.join(", "))
         }
     }
 }

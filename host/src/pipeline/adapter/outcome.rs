@@ -1,5 +1,6 @@
 //! How a call of an adapter ends, whatever was called, and what becomes of its errors.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::pipeline::answer::{self, Answer};
@@ -16,7 +17,8 @@ const UNAVAILABLE: &str = "backend_unavailable";
 /// Code of a failure that more capabilities of the client would mend.
 const MISSING_CAPABILITY: &str = "missing_capability";
 
-/// How a call ends well.
+/// How a call ends well. It may travel to the gateway that has its client.
+#[derive(Serialize, Deserialize)]
 pub(in crate::pipeline) enum Outcome {
     /// With a result.
     Done(Done),
@@ -25,6 +27,7 @@ pub(in crate::pipeline) enum Outcome {
 }
 
 /// A result.
+#[derive(Serialize, Deserialize)]
 pub(in crate::pipeline) enum Done {
     Tool(ToolResult),
     Prompt(PromptResult),

@@ -1,22 +1,109 @@
 //! Sessions that their clients have ended.
 //!
 //! A session id proves itself, so that only its end has to be remembered, and only as long as it
-//! would have lived. In memory: after a restart, or at another instance, an ended session could
-//! be used again by the very caller who ended it, who gains nothing by that.
+//! would have lived. In memory, and on a shelf where there are other gateways: the one where it ends tells
+//! the others, and whoever starts or has missed something looks there. A gateway by itself forgets at its
+//! restart, and an ended session could be used again by the very caller who ended it, who gains nothing by
+//! that.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use futures_util::StreamExt as _;
+use tracing::debug;
+
+use crate::fleet::{Away, Shelf};
+use crate::pipeline::Gateway;
+use crate::pipeline::elsewhere::{self, Later, News};
 use crate::seal::Purpose;
 use crate::types::SessionId;
 
 /// Ended sessions that are remembered; with more, the oldest are forgotten.
 const MAX: usize = 100_000;
+/// Lies among the ended sessions on the shelf. Without it the shelf has been emptied, by a restart of the engine.
+const WHOLE: &[u8] = b"whole";
+/// Sessions that are put on the shelf at one time.
+const AT_ONE_TIME: usize = 32;
 
 /// Remembers ended sessions.
 #[derive(Default)]
-pub struct Ended(Mutex<Inner>);
+pub struct Ended {
+    here: Mutex<Inner>,
+    /// What the others do not know yet.
+    later: Later<()>,
+}
+
+/// Ends a session here and everywhere.
+pub(super) async fn end(gw: &Gateway, session: SessionId) {
+    ended_elsewhere(gw, session);
+    if gw.fleet.is_alone() {
+        return;
+    }
+    elsewhere::tell(gw, &News::Ended(session));
+    if put(gw, session).await.is_err() {
+        gw.ended.later.keep(session, ());
+    }
+    elsewhere::forget(gw, session).await;
+}
+
+/// A session was ended at another gateway.
+pub(in crate::pipeline) fn ended_elsewhere(gw: &Gateway, session: SessionId) {
+    gw.ended.insert(session);
+    gw.streams.end_session(session);
+    gw.watches.end_session(session);
+}
+
+/// Brings memory and shelf together: what was missed here, what could not be told, and everything where the shelf
+/// was emptied.
+pub(in crate::pipeline) async fn reconcile(gw: &Gateway) {
+    let late = gw.ended.later.take_all();
+    for (session, ()) in late {
+        elsewhere::tell(gw, &News::Ended(session));
+        if put(gw, session).await.is_err() {
+            gw.ended.later.keep(session, ());
+        }
+    }
+    let Ok(whole) = gw.fleet.get(Shelf::Ended, WHOLE).await else {
+        return;
+    };
+    if whole.is_some() {
+        return;
+    }
+    let known = gw.ended.all();
+    debug!(
+        sessions = known.len(),
+        "ended sessions go onto an empty shelf"
+    );
+    let each = known.into_iter().map(|session| put(gw, session));
+    let put: Vec<_> = futures_util::stream::iter(each)
+        .buffer_unordered(AT_ONE_TIME)
+        .collect()
+        .await;
+    if put.iter().all(Result::is_ok) {
+        let life = Purpose::Session.life();
+        // If not, it is done again.
+        let _ = gw.fleet.put(Shelf::Ended, WHOLE, Vec::new(), life).await;
+    }
+}
+
+/// Learns of all that have ended.
+pub(in crate::pipeline) async fn learn(gw: &Gateway) {
+    let Ok(ended) = gw.fleet.all(Shelf::Ended, MAX).await else {
+        return;
+    };
+    let sessions = ended.iter().filter_map(|(id, _)| SessionId::from_bytes(id));
+    for session in sessions.filter(|session| !gw.ended.contains(*session)) {
+        ended_elsewhere(gw, session);
+    }
+}
+
+async fn put(gw: &Gateway, session: SessionId) -> Result<(), Away> {
+    let life = Purpose::Session.life();
+    gw.fleet
+        .put(Shelf::Ended, session.as_bytes(), Vec::new(), life)
+        .await
+}
 
 #[derive(Default)]
 struct Inner {
@@ -53,8 +140,12 @@ impl Ended {
         inner.order.push_back((now, id));
     }
 
+    fn all(&self) -> Vec<SessionId> {
+        self.lock().ids.iter().copied().collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
