@@ -30,6 +30,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::config::{Config, TokenMode};
+use crate::fleet::Fleet;
 use crate::outbound::{Client, NoTls};
 use crate::seal::Sealer;
 use crate::store::Store;
@@ -99,6 +100,7 @@ impl Accounts {
         store: &Store,
         sealer: Arc<Sealer>,
         client: &Client,
+        fleet: &Fleet,
     ) -> Result<Self, AccountsError> {
         let vault = match &config.accounts.vault_keys[..] {
             [] => None,
@@ -122,8 +124,8 @@ impl Accounts {
             sealer,
             providers,
             sign_in: SignIn::new(config, client),
-            ended: Once::default(),
-            renewals: token::Renewals::default(),
+            ended: Once::new(fleet.clone()),
+            renewals: token::Renewals::new(fleet.clone()),
         })
     }
 

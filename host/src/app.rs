@@ -13,11 +13,11 @@ use tracing::{info, warn};
 
 use crate::account::Accounts;
 use crate::audit;
-use crate::catalog::{Catalog, Source};
+use crate::catalog::{Catalog, Sharing, Source};
 use crate::config::{BackendConfig, Config, IntegrityMode};
 use crate::fleet::Fleet;
 use crate::integrity::Integrity;
-use crate::oauth::{Exchange, ResourceServer, Technical};
+use crate::oauth::{Exchange, ResourceServer, Revocations, Technical};
 use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
@@ -31,6 +31,7 @@ use crate::store::{Store, StoreError};
 use crate::streams::Hub;
 use crate::ticket::Notifier;
 use crate::trace::Tracing;
+use crate::types::BackendId;
 
 /// Longest the last traces may take when the gateway stops.
 const LAST_TRACES: Duration = Duration::from_secs(3);
@@ -77,14 +78,17 @@ pub async fn serve(
     let (store, own_store) = store(&config).await?;
     let fleet = Fleet::join(&config.fleet).await?;
     let client = Client::new()?;
-    let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client).await;
+    let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client, &fleet).await;
     let accounts = Arc::new(accounts.context("cannot open the vault")?);
     let exchange = config.exchange.as_ref();
     let exchange = exchange.map(|exchange| Exchange::new(exchange, client.clone()));
+    let revocations = Revocations::open(&store, &fleet).await;
+    let revocations = revocations.context("cannot read which access tokens are revoked")?;
     let oauth = config
         .oauth
         .as_ref()
-        .map(|oauth| ResourceServer::new(oauth, client.clone()));
+        .map(|oauth| ResourceServer::new(oauth, client.clone()))
+        .map(|oauth| oauth.minding(Arc::clone(&revocations), &fleet));
     let technical = Technical::new(&config.technical, client.clone());
     let webhook = config.tickets.webhook.clone();
     let notifier = webhook.map(|url| Notifier::new(url, client.clone()));
@@ -108,7 +112,7 @@ pub async fn serve(
     })?;
 
     let routes = routes(&config);
-    let integrity = Arc::new(Integrity::open(&config.integrity, &store).await);
+    let integrity = Arc::new(Integrity::open(&config.integrity, &store, &fleet).await);
     // A gateway that borrows its data directory must not write to another one's trail.
     let trail = own_store.then_some(config.data_dir.as_path());
     let opening = audit::start(
@@ -149,6 +153,7 @@ pub async fn serve(
         store: store.clone(),
         fleet: fleet.clone(),
         elsewhere: Elsewhere::default(),
+        revocations,
         notifier,
         plugins,
         routes,
@@ -162,6 +167,9 @@ pub async fn serve(
     refreshing.push(spawn_tidying(&gateway));
     refreshing.push(spawn_watching(&gateway));
     refreshing.push(spawn_loading(&gateway));
+    refreshing.push(spawn_approvals(&gateway));
+    refreshing.push(spawn_versions(&gateway));
+    refreshing.extend(spawn_tokens(&gateway));
     refreshing.push(spawn_purging(&gateway));
     refreshing.push(tokio::spawn(pipeline::announce(Arc::clone(&gateway))));
     refreshing.push(tokio::spawn(pipeline::keep_hearing(Arc::clone(&gateway))));
@@ -277,7 +285,7 @@ fn sealer(config: &Config) -> anyhow::Result<Sealer> {
     }
 }
 
-fn routes(config: &Config) -> BTreeMap<crate::types::BackendId, Route> {
+fn routes(config: &Config) -> BTreeMap<BackendId, Route> {
     let route = |backend: &BackendConfig| Route {
         backend: Arc::new(Backend::new(backend)),
         adapter: backend.adapter.clone(),
@@ -299,13 +307,21 @@ fn sources(gateway: &Gateway) -> Vec<Source> {
         .collect()
 }
 
+/// What it takes to share with other gateways; `None`: there are none.
+fn sharing(gateway: &Gateway) -> Option<Sharing> {
+    (!gateway.fleet.is_alone()).then(|| Sharing {
+        fleet: gateway.fleet.clone(),
+        sealer: Arc::clone(&gateway.sealer),
+    })
+}
+
 fn spawn_refresh(gateway: &Arc<Gateway>, source: Source) -> tokio::task::JoinHandle<()> {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move {
         let every = Duration::from_secs(gateway.config.refresh_seconds);
         gateway
             .catalog
-            .keep_fresh(source, gateway.identity(), every)
+            .keep_fresh(source, gateway.identity(), every, sharing(&gateway))
             .await;
     })
 }
@@ -315,9 +331,32 @@ fn spawn_watching(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { pipeline::keep_told(&gateway).await })
 }
 
+fn spawn_approvals(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move {
+        let review = |backend: &BackendId| gateway.catalog.ask_again(backend);
+        gateway.integrity.keep_told(review).await;
+    })
+}
+
 fn spawn_loading(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move { gateway.plugins.keep_watched().await })
+}
+
+fn spawn_versions(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {
+    let (plugins, fleet) = (Arc::clone(&gateway.plugins), gateway.fleet.clone());
+    tokio::spawn(async move { plugins.keep_told(&fleet).await })
+}
+
+fn spawn_tokens(gateway: &Arc<Gateway>) -> Option<tokio::task::JoinHandle<()>> {
+    gateway.oauth.as_ref()?;
+    let gateway = Arc::clone(gateway);
+    Some(tokio::spawn(async move {
+        if let Some(oauth) = &gateway.oauth {
+            tokio::join!(oauth.keep_told(), gateway.revocations.keep_told());
+        }
+    }))
 }
 
 fn spawn_purging(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<()> {

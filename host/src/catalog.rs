@@ -7,9 +7,11 @@ mod definition;
 mod forms;
 mod identity;
 mod naming;
+mod offer;
 mod others;
 mod refresh;
 mod search;
+mod shared;
 mod uri_template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,10 +31,12 @@ use crate::types::{BackendId, PluginName};
 pub use forms::Forms;
 pub use identity::Identity;
 use naming::Naming;
+use refresh::Refresher;
 pub use refresh::Refreshes;
 pub(crate) use refresh::in_words;
 use search::Words;
 pub use search::best as find;
+pub use shared::Sharing;
 use uri_template::UriTemplate;
 
 /// Names of the gateway's own tools, sorted. They hide tools of backends that are called the same.
@@ -350,9 +354,17 @@ impl Catalog {
         }
     }
 
-    /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down.
-    pub async fn keep_fresh(&self, source: Source, identity: Identity, every: Duration) {
-        refresh::keep_fresh(self, source, identity, every).await;
+    /// Keeps one backend's part fresh for ever: every `every`, and sooner while it is down. `sharing`: with
+    /// the other gateways of a fleet, of which one asks for all.
+    pub async fn keep_fresh(
+        &self,
+        source: Source,
+        identity: Identity,
+        every: Duration,
+        sharing: Option<Sharing>,
+    ) {
+        let refresher = Refresher::new(self, source, identity, every, sharing);
+        refresher.run().await;
     }
 
     /// A call tells whether its backend could be reached. If that is news, the backend is asked
@@ -397,7 +409,7 @@ impl Catalog {
         }
         let changed = Kind::ALL
             .into_iter()
-            .any(|kind| !refresh::alike(&before.listing(kind).listed, &after.listing(kind).listed));
+            .any(|kind| !offer::alike(&before.listing(kind).listed, &after.listing(kind).listed));
         after.generation = before.generation + u64::from(changed);
         after.taken_at = match parts.get(id) {
             Some(part) if part.health == Health::Up => {

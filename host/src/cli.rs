@@ -10,6 +10,7 @@ mod status;
 mod store;
 mod terminal;
 mod tickets;
+mod tokens;
 mod vault;
 
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ enum Command {
     /// docs/audit.md.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Access tokens that are refused before their end: revoke, list, lift. See docs/operators.md.
+    #[command(subcommand)]
+    Tokens(tokens::Command),
     /// Accounts that users have linked: how many, by which key they are sealed, and forgetting them. See
     /// docs/operators.md.
     #[command(subcommand)]
@@ -136,6 +140,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Approve(approve) => lock::approve(approve),
         Command::Plugin(command) => plugin::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Tokens(command) => tokens::run(command),
         Command::Vault(command) => vault::run(command),
         Command::Store(command) => store::run(command),
     }

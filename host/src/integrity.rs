@@ -8,10 +8,11 @@
 mod baseline;
 mod definition;
 mod file;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use crate::config::{IntegrityConfig, IntegrityMode};
+use crate::fleet::{Fleet, Topic};
 use crate::lock::BadLock;
 use crate::plugin::model::Tool;
 use crate::store::{Store, StoreError};
@@ -31,8 +33,10 @@ pub use baseline::{Baseline, Known};
 pub use definition::Definition;
 pub use file::{BadFile, read as read_file, write as write_file};
 
-use baseline::Keeper;
+use baseline::{Keeper, Saved};
 
+/// How often a review begins again because another gateway has kept something meanwhile.
+const ATTEMPTS: usize = 8;
 /// Tools of one backend that are remembered. One that invents names has no end of them.
 const MAX_KNOWN: usize = 20_000;
 
@@ -77,7 +81,11 @@ pub enum Verdict {
 /// The approvals of a gateway.
 pub struct Integrity {
     blocks: AtomicBool,
+    /// Counts what may turn out otherwise for tools that were reviewed before.
+    generation: AtomicU64,
     state: Mutex<State>,
+    /// Who shares the store.
+    fleet: Fleet,
 }
 
 struct State {
@@ -93,7 +101,7 @@ struct State {
 
 impl Integrity {
     /// Reads what was approved before. What cannot be read is told and left as it is.
-    pub async fn open(config: &IntegrityConfig, store: &Store) -> Self {
+    pub async fn open(config: &IntegrityConfig, store: &Store, fleet: &Fleet) -> Self {
         let keeper = Keeper::new(config, store);
         let (baseline, broken) = match keeper.load().await {
             Ok(baseline) => (baseline, None),
@@ -111,6 +119,8 @@ impl Integrity {
         };
         Self {
             blocks: AtomicBool::new(config.mode == IntegrityMode::Block || config.lock.is_some()),
+            generation: AtomicU64::new(0),
+            fleet: fleet.clone(),
             state: Mutex::new(State {
                 keeper,
                 baseline,
@@ -151,6 +161,7 @@ impl Integrity {
         state.baseline = baseline;
         state.keeper = Keeper::Lock(path.to_owned());
         self.blocks.store(true, Ordering::Relaxed);
+        self.changed();
         Ok(document)
     }
 
@@ -160,6 +171,53 @@ impl Integrity {
         if state.broken.is_some() {
             return vec![self.unapproved(); tools.len()];
         }
+        let mut attempts = 0;
+        loop {
+            let (mut verdicts, changed) = self.compare(&mut state, backend, tools);
+            if changed.is_empty() {
+                return verdicts;
+            }
+            let kept = state.keeper.save(&state.baseline, backend, &changed).await;
+            attempts += 1;
+            let why = match kept {
+                Ok(Saved::Yes) => {
+                    for (tool, known) in changed {
+                        state.baseline.put(backend, tool, known);
+                    }
+                    self.fleet.tell(Topic::Approvals, Vec::new());
+                    return verdicts;
+                }
+                // What others have approved first is what is approved.
+                Ok(Saved::Newer(newer)) => {
+                    state.learn(newer);
+                    if attempts < ATTEMPTS {
+                        continue;
+                    }
+                    StoreError::Contended.into()
+                }
+                Err(why) => why,
+            };
+            error!(backend.id = %backend, "approvals cannot be kept: {why}");
+            // A tool whose first approval cannot be kept is not approved.
+            if self.mode() == IntegrityMode::Block {
+                for (tool, verdict) in tools.iter().zip(&mut verdicts) {
+                    let new = state.baseline.get(backend, &tool.name).is_none();
+                    if new && *verdict == Verdict::Serve {
+                        *verdict = Verdict::Withheld;
+                    }
+                }
+            }
+            return verdicts;
+        }
+    }
+
+    /// One verdict for each tool, and what has to be kept.
+    fn compare(
+        &self,
+        state: &mut State,
+        backend: &BackendId,
+        tools: &[Tool],
+    ) -> (Vec<Verdict>, BTreeMap<String, Known>) {
         let now = now();
         let mut changed: BTreeMap<String, Known> = BTreeMap::new();
         let mut room = MAX_KNOWN.saturating_sub(state.baseline.count(backend));
@@ -179,7 +237,7 @@ impl Integrity {
                 }
                 None => {
                     room -= usize::from(known.is_none());
-                    self.unknown(&mut state, &place, known, definition, &now)
+                    self.unknown(state, &place, known, definition, &now)
                 }
                 Some((approved, mut known))
                     if approved.definition.content() == definition.content() =>
@@ -218,11 +276,7 @@ impl Integrity {
                 changed.insert(tool.name.clone(), next);
             }
         }
-        if !changed.is_empty() {
-            self.keep(&mut state, backend, changed, tools, &mut verdicts)
-                .await;
-        }
-        verdicts
+        (verdicts, changed)
     }
 
     /// A tool of which nothing was approved yet.
@@ -278,35 +332,6 @@ impl Integrity {
         }
     }
 
-    /// Keeps what changed. Tools whose first approval cannot be kept are not approved.
-    async fn keep(
-        &self,
-        state: &mut State,
-        backend: &BackendId,
-        changed: BTreeMap<String, Known>,
-        tools: &[Tool],
-        verdicts: &mut [Verdict],
-    ) {
-        match state.keeper.save(&state.baseline, backend, &changed).await {
-            Ok(()) => {
-                for (tool, known) in changed {
-                    state.baseline.put(backend, tool, known);
-                }
-            }
-            Err(why) => {
-                error!(backend.id = %backend, "approvals cannot be kept: {why}");
-                if self.mode() == IntegrityMode::Block {
-                    for (tool, verdict) in tools.iter().zip(verdicts) {
-                        let new = state.baseline.get(backend, &tool.name).is_none();
-                        if new && *verdict == Verdict::Serve {
-                            *verdict = Verdict::Withheld;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
     /// Approves changes by name (`docs/search`, `docs_search`); `None`: all. Returns whose they are.
     ///
     /// # Errors
@@ -349,8 +374,16 @@ impl Integrity {
             let of = by_backend.entry(backend.clone()).or_default();
             of.insert(tool.clone(), known);
         }
-        state.keeper.save_all(&state.baseline, &by_backend).await?;
+        let saved = state.keeper.save_all(&state.baseline, &by_backend).await?;
+        if let Saved::Newer(newer) = saved {
+            // What the operator has looked at is not what is there now.
+            state.learn(newer);
+            self.changed();
+            return Err(StoreError::Contended.into());
+        }
         state.baseline = next;
+        self.changed();
+        self.fleet.tell(Topic::Approvals, Vec::new());
         for (backend, tool) in &chosen {
             info!(backend.id = %backend, tool.name = tool, "an operator approved its changed definition");
         }
@@ -413,48 +446,4 @@ impl Serialize for IntegrityMode {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tool(n: usize) -> Tool {
-        Tool {
-            name: format!("t{n}"),
-            title: None,
-            description: String::new(),
-            input_schema: "{}".to_owned(),
-            output_schema: None,
-            annotations: None,
-            icons: None,
-            meta: None,
-            extra: None,
-            scopes: Vec::new(),
-            version: None,
-            deprecated: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_backend_that_invents_names_fills_nothing() {
-        let store = Store::temporary(None).await.expect("a store");
-        let config = IntegrityConfig {
-            mode: IntegrityMode::Block,
-            file: None,
-            private_key: None,
-            public_key: None,
-            lock: None,
-        };
-        let integrity = Integrity::open(&config, &store).await;
-        let docs: BackendId = "docs".parse().expect("valid");
-        let many: Vec<Tool> = (0..MAX_KNOWN + 5).map(tool).collect();
-        let verdicts = integrity.review(&docs, &many).await;
-        let served = verdicts.iter().filter(|v| **v == Verdict::Serve).count();
-        assert_eq!(served, MAX_KNOWN);
-        assert_eq!(verdicts[MAX_KNOWN..], [const { Verdict::Withheld }; 5]);
-        // Those that are known stay, and another backend has room of its own.
-        assert_eq!(integrity.review(&docs, &many[..1]).await, [Verdict::Serve]);
-        let other: BackendId = "other".parse().expect("valid");
-        assert_eq!(integrity.review(&other, &many[..1]).await, [Verdict::Serve]);
-        let report = integrity.report().await;
-        assert_eq!(report["baseline"]["approved"], MAX_KNOWN + 1);
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ mod jwks;
 mod jwt;
 mod machine;
 mod metadata;
+pub mod revocations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use tracing::debug;
 
 use crate::config::OAuthConfig;
+use crate::fleet::{Fleet, Heard, Topic};
 use crate::oauth_client::seconds_now;
 use crate::outbound::Client;
 use crate::types::Secret;
@@ -37,6 +39,7 @@ pub use examine::{Introspected, IssuerKeys, issuer_keys, metadata_places, try_in
 pub use exchange::{Exchange, NotExchanged};
 pub use jwt::{Invalid, Verified};
 pub use machine::{NoToken, Technical};
+pub use revocations::{Revocation, RevocationError, Revocations, Which};
 
 /// Longest time for which a token is not verified again.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
@@ -78,6 +81,9 @@ pub struct ResourceServer {
     keys: Arc<Keys>,
     introspection: Option<Introspection>,
     tokens: Tokens,
+    /// What operators have revoked.
+    revocations: Option<Arc<Revocations>>,
+    fleet: Fleet,
 }
 
 impl ResourceServer {
@@ -101,6 +107,29 @@ impl ResourceServer {
                 times,
             )),
             tokens: Tokens::new(),
+            revocations: None,
+            fleet: Fleet::alone(),
+        }
+    }
+
+    /// Minds what operators revoke, and what other gateways of a fleet learn of tokens.
+    pub fn minding(mut self, revocations: Arc<Revocations>, fleet: &Fleet) -> Self {
+        self.revocations = Some(revocations);
+        self.fleet = fleet.clone();
+        self
+    }
+
+    /// Follows what other gateways learn of tokens, for ever: what the issuer has said to one of them is asked
+    /// again here. News that were missed are made up for when the answer that is remembered ends.
+    pub async fn keep_told(&self) {
+        let mut news = self.fleet.hear(Topic::Tokens);
+        loop {
+            if let Heard::Said(hash) = news.next().await
+                && let Ok(hash) = hash.try_into()
+                && let Some(held) = self.keys.held()
+            {
+                self.tokens.forget(hash, held.generation).await;
+            }
         }
     }
 
@@ -147,6 +176,10 @@ impl ResourceServer {
         if seconds_now() >= verified.expires_at.saturating_add(jwt::LEEWAY) {
             return Err(Invalid::Expired.into());
         }
+        let revocations = self.revocations.as_ref();
+        if revocations.is_some_and(|revocations| revocations.cover(&verified)) {
+            return Err(Invalid::Revoked.into());
+        }
         Ok(verified)
     }
 
@@ -178,7 +211,10 @@ impl ResourceServer {
             return Ok(LONGEST);
         };
         match introspection.ask(token).await {
-            State::Inactive => Err(Invalid::Revoked.into()),
+            State::Inactive => {
+                self.tokens.inactive(token, &self.fleet).await;
+                Err(Invalid::Revoked.into())
+            }
             State::Misconfigured => Err(TokenError::Unchecked),
             State::Unanswered if !introspection.fails_open() => Err(TokenError::Unchecked),
             state => Ok(introspection.holds(state)),

@@ -11,6 +11,7 @@ mod plugins;
 mod socket;
 mod status;
 mod tickets;
+mod tokens;
 mod vault;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub use baseline::Definitions;
 pub use lock::Locking;
 pub use socket::{SocketError, ask, is_running, listen};
 pub use tickets::Tickets;
+pub use tokens::Tokens;
 pub use vault::Accounts;
 
 /// A command, as it travels to a running gateway.
@@ -41,6 +43,8 @@ pub enum Command {
     Definitions(Definitions),
     /// Users' accounts at MCP servers.
     Vault(Accounts),
+    /// Access tokens that are revoked before their end.
+    Tokens(Tokens),
     /// What is loaded from the plugin directory, and what is not and why.
     Plugins,
     /// What may run and be offered.
@@ -81,6 +85,7 @@ pub async fn run(
         Command::Status => status::status(running(gateway)?),
         Command::Plugins => Ok(plugins::list(running(gateway)?)),
         Command::Tickets(asked) => tickets::run(store, asked).await,
+        Command::Tokens(asked) => tokens::run(gateway, store, asked).await,
         Command::Vault(asked) => vault::run(gateway, store, asked).await,
         Command::Audit(asked) => audit::run(gateway, store, data_dir, asked).await,
         Command::Store => Ok(serde_json::json!(store.standing().await?)),

@@ -63,7 +63,7 @@ use crate::catalog::{Catalog, Identity};
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::integrity::{Integrity, IntegrityError};
-use crate::oauth::{Exchange, ResourceServer, Technical};
+use crate::oauth::{Exchange, ResourceServer, Revocations, Technical};
 use crate::plugin::{Adapter, Backend, Directory};
 use crate::seal::Sealer;
 use crate::store::Store;
@@ -144,6 +144,8 @@ pub struct Gateway {
     pub store: Store,
     /// The other gateways of this store.
     pub fleet: Fleet,
+    /// Access tokens that operators have revoked.
+    pub revocations: Arc<Revocations>,
     /// Tells somebody of new blocking tickets.
     pub notifier: Option<Notifier>,
     /// Backends by id.

@@ -62,6 +62,8 @@ pub enum Purpose {
     Question,
     /// What one gateway of a fleet leaves for another.
     Parcel,
+    /// What backends offer, from one gateway to the others.
+    Catalog,
 }
 
 impl Purpose {
@@ -78,6 +80,7 @@ impl Purpose {
             Self::Audit => b"audit",
             Self::Question => b"question",
             Self::Parcel => b"parcel",
+            Self::Catalog => b"catalog",
         }
     }
 
@@ -91,6 +94,8 @@ impl Purpose {
             }
             Self::Browser | Self::Form => Duration::from_secs(8 * 3600),
             Self::Invitation => Duration::from_secs(3600),
+            // Longer than the longest time between two refreshes.
+            Self::Catalog => Duration::from_secs(2 * 24 * 3600),
             Self::Vault | Self::Audit => Duration::MAX,
         }
     }
@@ -211,6 +216,33 @@ impl Sealer {
         self.seal_at(purpose, binding, payload, SystemTime::now())
     }
 
+    /// Like [`seal`](Self::seal), to bytes that are no text: for what is large and goes through nobody's
+    /// headers.
+    ///
+    /// # Errors
+    /// Only when the machine gives no random bytes.
+    pub fn seal_bytes(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Unsealed> {
+        self.seal_raw(purpose, binding, payload, SystemTime::now())
+    }
+
+    /// Opens what [`seal_bytes`](Self::seal_bytes) sealed. Whoever calls it has bounded its size.
+    ///
+    /// # Errors
+    /// [`NotOurs`].
+    pub fn open_bytes(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        sealed: Vec<u8>,
+    ) -> Result<Zeroizing<Vec<u8>>, NotOurs> {
+        self.open_raw(purpose, binding, sealed, SystemTime::now())
+    }
+
     /// Opens what was sealed for this purpose, bound to these values.
     ///
     /// # Errors
@@ -231,6 +263,17 @@ impl Sealer {
         payload: &[u8],
         now: SystemTime,
     ) -> Result<String, Unsealed> {
+        let sealed = self.seal_raw(purpose, binding, payload, now)?;
+        Ok(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    fn seal_raw(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        payload: &[u8],
+        now: SystemTime,
+    ) -> Result<Vec<u8>, Unsealed> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| Unsealed)?;
         let mut inner = Vec::with_capacity(ISSUED_AT + payload.len() + AES_256_GCM.tag_len());
@@ -250,7 +293,7 @@ impl Sealer {
         sealed.extend_from_slice(&key.id);
         sealed.extend_from_slice(&nonce);
         sealed.append(&mut inner);
-        Ok(URL_SAFE_NO_PAD.encode(sealed))
+        Ok(sealed)
     }
 
     fn open_at(
@@ -263,7 +306,17 @@ impl Sealer {
         if text.len() > purpose.longest() {
             return Err(NotOurs::Foreign);
         }
-        let mut sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotOurs::Foreign)?;
+        let sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotOurs::Foreign)?;
+        self.open_raw(purpose, binding, sealed, now)
+    }
+
+    fn open_raw(
+        &self,
+        purpose: Purpose,
+        binding: &[&[u8]],
+        mut sealed: Vec<u8>,
+        now: SystemTime,
+    ) -> Result<Zeroizing<Vec<u8>>, NotOurs> {
         let (head, inner) = sealed.split_at_mut_checked(HEAD).ok_or(NotOurs::Foreign)?;
         let (version, rest) = head.split_at(1);
         let (id, nonce) = rest.split_at(KEY_ID);

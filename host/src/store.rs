@@ -89,11 +89,13 @@ pub enum Space {
     AuditKeys,
     /// Where the audit trail begins and ends.
     AuditAnchors,
+    /// Access tokens that operators have revoked, by a digest of which they are.
+    Revocations,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tickets,
         Self::TicketWishes,
         Self::TicketOwners,
@@ -107,6 +109,7 @@ impl Space {
         Self::AuditPositions,
         Self::AuditKeys,
         Self::AuditAnchors,
+        Self::Revocations,
     ];
 
     /// Whether it belongs to the audit trail in a data directory, and stays with that: each gateway has a
@@ -131,6 +134,7 @@ impl Space {
             Self::AuditPositions => "audit-positions",
             Self::AuditKeys => "audit-keys",
             Self::AuditAnchors => "audit-anchors",
+            Self::Revocations => "revocations",
         }
     }
 }

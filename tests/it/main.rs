@@ -23,6 +23,8 @@ mod doctor;
 mod eras;
 mod federation;
 mod fleet;
+mod fleet_accounts;
+mod fleet_catalog;
 mod fleet_clients;
 mod hostile;
 mod idle;

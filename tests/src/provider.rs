@@ -3,7 +3,8 @@
 //! says so, what hostile ones do.
 //!
 //! An old refresh token stays good until something newer of the same grant was used: that is how
-//! providers that rotate let clients survive a lost answer (RFC 9700 §4.14.2 leaves them the choice).
+//! providers that rotate let clients survive a lost answer (RFC 9700 §4.14.2 leaves them the choice). A strict
+//! one ends the grant when a refresh token comes a second time.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -66,6 +67,8 @@ pub struct Manners {
     pub grants: Option<String>,
     /// Time that the token endpoint takes.
     pub slow: Duration,
+    /// A refresh token that comes a second time ends its grant.
+    pub strict: bool,
 }
 
 impl Default for Manners {
@@ -77,6 +80,7 @@ impl Default for Manners {
             registers: true,
             grants: None,
             slow: Duration::ZERO,
+            strict: false,
         }
     }
 }
@@ -460,7 +464,8 @@ fn token(shared: &Shared, base: &str, params: &HashMap<String, String>) -> Reply
             let Some(grant) = grants.get_mut(&id) else {
                 return refused("no such grant");
             };
-            if generation < grant.used {
+            let strict = lock(&shared.manners).strict;
+            if generation < grant.used || (strict && generation < grant.newest) {
                 // RFC 9700 §4.14.2: somebody has a copy.
                 grant.revoked = true;
                 return refused("an old refresh token");

@@ -162,7 +162,7 @@ impl Accounts {
         if person != Some(&owner) {
             return Err(LinkError::OtherPerson);
         }
-        if !self.ended.takes(ticket.id) {
+        if !self.ended.takes(ticket.id).await {
             return Err(LinkError::Done);
         }
         let place = self.place_of(provider, &linking).await?;

@@ -156,7 +156,7 @@ impl Accounts {
         let response = Response::read(query).ok_or(LinkError::Foreign)?;
         let state = response.state().ok_or(LinkError::Foreign)?;
         let ticket = flow::resume::<SigningIn>(&self.sealer, Purpose::SignIn, &[], state, headers)?;
-        if !self.ended.takes(ticket.id) {
+        if !self.ended.takes(ticket.id).await {
             return Err(LinkError::Done.into());
         }
         let place = sign_in.place().await?;

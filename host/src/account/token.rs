@@ -3,14 +3,22 @@
 //! A renewal runs to its end even if nobody waits for it any more, and what it brings is on disk
 //! before it is used. Providers that give out a new refresh token each time take the old one until the
 //! new one was used; so whatever ends the gateway, one of the two is there and good.
+//!
+//! Of the gateways of a fleet one renews an account at a time: whoever has the account's lease, which
+//! outlives any exchange with a provider. Who gets it looks first whether the vault has a newer token. While
+//! the gateways cannot agree on who it is, nobody renews: strict providers end a grant of which a refresh
+//! token comes twice, and the token at hand may be good for a while yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tracing::{info, warn};
 
 use super::{Accounts, Owner};
+use crate::fleet::{Away, Fleet, Lease};
 use crate::oauth_client::discover::{Place, Server};
 use crate::oauth_client::token::{self, Grant};
 use crate::plugin::Shown;
@@ -19,6 +27,19 @@ use crate::vault::{Account, Kept, Vault, VaultError};
 
 /// A token is renewed this many seconds before it ends.
 const EARLY: u64 = 60;
+/// While another gateway renews it, a token is used that lives for so many seconds more.
+const ENOUGH: u64 = 10;
+/// How long after the death of a gateway that renews another one may: longer than the provider may still
+/// be busy with what the dead one sent, and much longer than a lease goes without being renewed.
+const LEASE: Duration = Duration::from_secs(60);
+/// Longest that a call waits for another gateway that renews.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon a store that is away is tried again to keep a renewed token: first this, then twice as long each time,
+const KEEP_AGAIN: Duration = Duration::from_millis(200);
+/// at most this,
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// and for so long.
+const KEEP_TRYING: Duration = Duration::from_secs(120);
 /// Ids of renewals that are over are thrown away from this many on.
 const TIDY: usize = 1_024;
 
@@ -79,15 +100,24 @@ fn found(account: &Account, grant: &Grant) -> Found {
 }
 
 /// Renewals that are under way, one at a time for each account.
-#[derive(Default)]
-pub(super) struct Renewals(Mutex<HashMap<(Owner, BackendId), Weak<Turn>>>);
+pub(super) struct Renewals {
+    here: Mutex<HashMap<(Owner, BackendId), Weak<Turn>>>,
+    fleet: Fleet,
+}
 
-/// Held by whoever renews.
-type Turn = tokio::sync::Mutex<()>;
+/// Held by whoever renews, of those here. When another gateway was waited for in vain, last.
+type Turn = tokio::sync::Mutex<Option<Instant>>;
 
 impl Renewals {
+    pub(super) fn new(fleet: Fleet) -> Self {
+        Self {
+            here: Mutex::default(),
+            fleet,
+        }
+    }
+
     fn turn(&self, owner: &Owner, server: &BackendId) -> Arc<Turn> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() > TIDY {
             all.retain(|_, turn| turn.strong_count() > 0);
         }
@@ -95,7 +125,7 @@ impl Renewals {
         match place.upgrade() {
             Some(turn) => turn,
             None => {
-                let turn = Arc::new(Turn::new(()));
+                let turn = Arc::new(Turn::new(None));
                 *place = Arc::downgrade(&turn);
                 turn
             }
@@ -145,8 +175,11 @@ impl Accounts {
         let (this, owner, server) = (Arc::clone(self), owner.clone(), server.clone());
         let renewing = tokio::spawn(async move {
             let turn = this.renewals.turn(&owner, &server);
-            let _turn = turn.lock().await;
-            this.renew(&owner, &server, &unfit).await
+            let mut turn = turn.lock().await;
+            match this.renewals.fleet.is_alone() {
+                true => this.renew(&owner, &server, &unfit, None).await,
+                false => this.renew_in_turn(&owner, &server, &unfit, &mut turn).await,
+            }
         });
         let ended = "the renewal ended unexpectedly";
         let outcome = renewing.await;
@@ -177,11 +210,100 @@ impl Accounts {
         }
     }
 
+    /// Renews it when no other gateway does.
+    async fn renew_in_turn(
+        &self,
+        owner: &Owner,
+        server: &BackendId,
+        unfit: &Unfit,
+        in_vain: &mut Option<Instant>,
+    ) -> Result<Option<Found>, NoAccount> {
+        // Whoever waited behind a renewal here has its token.
+        let (Unfit::Old(before) | Unfit::Refused(before)) = unfit;
+        let is_other = |found: &Found| !found.token.matches(before.reveal().as_bytes());
+        if let Some(found) = self.good_enough(owner, server, unfit, 0).await?
+            && is_other(&found)
+        {
+            return Ok(Some(found));
+        }
+        let fleet = &self.renewals.fleet;
+        let name = lease_name(owner, server);
+        let lease = match fleet.try_lease(&name, LEASE).await {
+            Ok(Some(lease)) => Ok(lease),
+            Ok(None) => {
+                if let Some(found) = self.good_enough(owner, server, unfit, ENOUGH).await? {
+                    return Ok(Some(found));
+                }
+                // One waits, and those behind it need not do so, too.
+                let waited = in_vain.is_some_and(|at| at.elapsed() < PATIENCE);
+                let patience = if waited { Duration::ZERO } else { PATIENCE };
+                let waiting = tokio::time::timeout(patience, fleet.lease(&name, LEASE));
+                let late = "another gateway is renewing it and takes too long";
+                match waiting.await {
+                    Ok(lease) => lease,
+                    Err(_) => {
+                        if !waited {
+                            *in_vain = Some(Instant::now());
+                        }
+                        return self.at_hand(owner, server, unfit, late).await;
+                    }
+                }
+            }
+            Err(Away) => Err(Away),
+        };
+        match lease {
+            Ok(lease) => self.renew(owner, server, unfit, Some(&lease)).await,
+            Err(Away) => {
+                let apart = "the gateways cannot agree on which of them renews it";
+                self.at_hand(owner, server, unfit, apart).await
+            }
+        }
+    }
+
+    /// The token that is there, as long as it lives; without any, it cannot be renewed, and this is why.
+    async fn at_hand(
+        &self,
+        owner: &Owner,
+        server: &BackendId,
+        unfit: &Unfit,
+        why: &str,
+    ) -> Result<Option<Found>, NoAccount> {
+        match self.good_enough(owner, server, unfit, 0).await? {
+            Some(found) => Ok(Some(found)),
+            None => {
+                warn!(backend.id = %server, "an account's token cannot be renewed: {why}");
+                Err(NoAccount::Unavailable(why.to_owned()))
+            }
+        }
+    }
+
+    /// A token in the vault that lives for so many seconds, and was not refused.
+    async fn good_enough(
+        &self,
+        owner: &Owner,
+        server: &BackendId,
+        unfit: &Unfit,
+        seconds: u64,
+    ) -> Result<Option<Found>, NoAccount> {
+        let Some(vault) = &self.vault else {
+            return Ok(None);
+        };
+        let kept = vault.get(owner, server).await?;
+        Ok(kept.and_then(|kept| {
+            let grant = kept.account.grant.as_ref()?;
+            let is_refused = matches!(unfit, Unfit::Refused(token)
+                if grant.access.matches(token.reveal().as_bytes()));
+            (!is_refused && grant.lives_for(seconds)).then(|| found(&kept.account, grant))
+        }))
+    }
+
+    /// `lease`: by which right, where there are other gateways.
     async fn renew(
         &self,
         owner: &Owner,
         server: &BackendId,
         unfit: &Unfit,
+        lease: Option<&Lease>,
     ) -> Result<Option<Found>, NoAccount> {
         let (Some(vault), Some(provider)) = (&self.vault, self.providers.get(server)) else {
             return Ok(None);
@@ -209,6 +331,13 @@ impl Accounts {
             end(vault, owner, server, &kept, "it cannot be renewed").await?;
             return Err(NoAccount::Ended);
         };
+        if lease.is_some_and(|lease| !lease.is_held()) {
+            let lost = "the right to renew it was lost meanwhile";
+            return match still_good {
+                true => Ok(Some(found(&kept.account, grant))),
+                false => Err(NoAccount::Unavailable(lost.to_owned())),
+            };
+        }
         let place = place(&kept.account);
         let answer = token::refresh(&provider.http, &place, &kept.account.client, refresh).await;
         match &answer {
@@ -238,7 +367,23 @@ impl Accounts {
     }
 }
 
-/// Keeps a renewed grant, and only then lets anybody use it.
+/// The name of the lease of an account. It tells nobody whose it is.
+fn lease_name(owner: &Owner, server: &BackendId) -> Vec<u8> {
+    let hash = Sha256::new_with_prefix("cortex account renewal");
+    let parts = [
+        owner.issuer.as_str(),
+        owner.subject.as_str(),
+        server.as_str(),
+    ];
+    let hash = parts.iter().fold(hash, |hash, part| {
+        let length = (part.len() as u64).to_be_bytes();
+        hash.chain_update(length).chain_update(part)
+    });
+    [b"account/", &hash.finalize()[..]].concat()
+}
+
+/// Keeps a renewed grant, and only then lets anybody use it. The refresh token of before may be worth nothing
+/// any more: a store that is away for a while must not cost the grant.
 async fn keep(
     vault: &Vault,
     owner: &Owner,
@@ -246,15 +391,40 @@ async fn keep(
     before: &Kept,
     fresh: Grant,
 ) -> Result<Option<Found>, NoAccount> {
-    let renewed = found(&before.account, &fresh);
+    let (began, mut pause) = (Instant::now(), KEEP_AGAIN);
+    loop {
+        let error = match try_to_keep(vault, owner, server, before, &fresh).await {
+            Err(VaultError::Store(error)) => error,
+            outcome => return Ok(outcome?),
+        };
+        if began.elapsed() > KEEP_TRYING {
+            return Err(VaultError::from(error).into());
+        }
+        if pause == KEEP_AGAIN {
+            warn!(backend.id = %server, %error, "an account's renewed token cannot be kept now: it is tried again");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+async fn try_to_keep(
+    vault: &Vault,
+    owner: &Owner,
+    server: &BackendId,
+    before: &Kept,
+    fresh: &Grant,
+) -> Result<Option<Found>, VaultError> {
+    let renewed = found(&before.account, fresh);
     let account = Account {
-        grant: Some(fresh),
+        grant: Some(fresh.clone()),
         ..before.account.clone()
     };
     if vault.replace(owner, server, before, &account).await? {
         return Ok(Some(renewed));
     }
-    // Sealed anew with another key meanwhile, or linked anew, or unlinked.
+    // Sealed anew with another key meanwhile, or linked anew, or unlinked; or kept by a try that failed only
+    // to say so.
     let Some(now) = vault.get(owner, server).await? else {
         return Ok(None);
     };

@@ -68,7 +68,16 @@ words! {
         Clients = "clients",
 
         // Catalogs, plugins, accounts and tokens.
-
+        /// What backends offer: where it lies that was found out.
+        Catalog = "catalog",
+        /// Tool definitions that were approved, or seen.
+        Approvals = "approvals",
+        /// Plugins that an instance has loaded, swapped or removed.
+        Plugins = "plugins",
+        /// Access tokens that are not good any more, by their hash.
+        Tokens = "tokens",
+        /// What operators have revoked, or let be again.
+        Revocations = "revocations",
     }
 }
 
@@ -93,7 +102,12 @@ words! {
         /// Which keys instances have to open what was sealed, by instance.
         Keys = "keys",
         // Catalogs, plugins, accounts and tokens.
-
+        /// What backends offer, sealed.
+        Catalog = "catalog",
+        /// Which plugins an instance runs, by its id.
+        Plugins = "plugins",
+        /// Flows that came to their end.
+        Flows = "flows",
     }
 }
 

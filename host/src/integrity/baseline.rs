@@ -1,6 +1,6 @@
 //! What is known of tools, and where it is kept: in the store, or in a file of the operator's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::definition::Definition;
 use super::{IntegrityError, file};
 use crate::config::IntegrityConfig;
 use crate::lock::Lock;
-use crate::store::{Batch, Committed, Scan, Space, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Found, Scan, Space, Store, StoreError, Table};
 use crate::types::BackendId;
 use crate::types::signing::{PrivateKey, PublicKey};
 
@@ -18,6 +18,10 @@ use crate::types::signing::{PrivateKey, PublicKey};
 const TABLE: Table<Known> = Table::new(Space::Definitions, 1);
 /// Records that are read at one time.
 const PAGE: usize = 1_000;
+/// From so many changes of one backend on, its records are read by the page.
+const FEW: usize = 8;
+/// How often a change is tried that other gateways get in the way of.
+const ATTEMPTS: usize = 4;
 
 /// A definition and when it was first seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,11 @@ impl Seen {
             definition,
             at: at.to_owned(),
         }
+    }
+
+    /// Whether both are the same definition, whenever they were seen.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.definition.content() == other.definition.content()
     }
 }
 
@@ -82,6 +91,23 @@ impl Baseline {
     /// Remembers what is known of a tool.
     pub fn put(&mut self, backend: &BackendId, tool: String, known: Known) {
         self.0.insert((backend.clone(), tool), known);
+    }
+
+    /// Forgets a tool.
+    pub fn remove(&mut self, backend: &BackendId, tool: &str) {
+        self.0.remove(&(backend.clone(), tool.to_owned()));
+    }
+
+    /// The backends of which other definitions are approved there than here.
+    pub fn differing(&self, other: &Self) -> BTreeSet<BackendId> {
+        let approved = |(place, known): (&Place, &Known)| {
+            let content = known.approved.as_ref()?.definition.content().to_owned();
+            Some((place.clone(), content))
+        };
+        let of = |all: &Self| -> BTreeSet<_> { all.0.iter().filter_map(approved).collect() };
+        let (here, there) = (of(self), of(other));
+        let differing = here.symmetric_difference(&there);
+        differing.map(|((backend, _), _)| backend.clone()).collect()
     }
 
     /// All of them, sorted.
@@ -180,16 +206,16 @@ impl Keeper {
         }
     }
 
-    /// Keeps what changed of one backend; `before` is what is kept of the rest.
+    /// Keeps what changed of one backend; `before` is what was known until now.
     pub(super) async fn save(
         &self,
         before: &Baseline,
         backend: &BackendId,
         changed: &BTreeMap<String, Known>,
-    ) -> Result<(), IntegrityError> {
+    ) -> Result<Saved, IntegrityError> {
         // What is only seen is remembered, and forgotten at the end.
         if matches!(self, Self::Lock(_)) {
-            return Ok(());
+            return Ok(Saved::Yes);
         }
         let all = BTreeMap::from([(backend.clone(), changed.clone())]);
         self.save_all(before, &all).await
@@ -199,21 +225,9 @@ impl Keeper {
         &self,
         before: &Baseline,
         changed: &BTreeMap<BackendId, BTreeMap<String, Known>>,
-    ) -> Result<(), IntegrityError> {
+    ) -> Result<Saved, IntegrityError> {
         match self {
-            Self::Store(store) => {
-                let mut batch = Batch::default();
-                for (backend, tools) in changed {
-                    for (tool, known) in tools {
-                        let key = format!("{backend}/{tool}");
-                        TABLE.put(&mut batch, key.as_bytes(), known)?;
-                    }
-                }
-                match store.commit(batch).await? {
-                    Committed::Yes => Ok(()),
-                    Committed::Conflict => Err(StoreError::Contended.into()),
-                }
-            }
+            Self::Store(store) => save_in_store(store, before, changed).await,
             Self::Lock(path) => {
                 let mut approved = Baseline::default();
                 let of_before = before.iter().map(|(backend, tool, known)| {
@@ -234,10 +248,10 @@ impl Keeper {
                     .map(|lock| lock.plugins)
                     .unwrap_or_default();
                 Lock::new(plugins, file::document(&approved)).write(path)?;
-                Ok(())
+                Ok(Saved::Yes)
             }
             // Nothing that this gateway could vouch for: it remembers, and forgets at its end.
-            Self::File { .. } if !self.can_approve() => Ok(()),
+            Self::File { .. } if !self.can_approve() => Ok(Saved::Yes),
             Self::File { path, sign, .. } => {
                 let mut next = before.clone();
                 for (backend, tools) in changed {
@@ -247,7 +261,7 @@ impl Keeper {
                 }
                 let (path, sign) = (path.clone(), sign.clone());
                 blocking(move || file::write(&path, &file::document(&next), sign.as_ref())).await?;
-                Ok(())
+                Ok(Saved::Yes)
             }
         }
     }
@@ -262,18 +276,98 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// Whether something could be kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Saved {
+    Yes,
+    /// Another gateway has kept something else meanwhile: nothing was kept, and this is what is there.
+    Newer(Vec<(BackendId, String, Option<Known>)>),
+}
+
+/// Keeps what changed, if what is there is what was known: several gateways may see a tool first.
+async fn save_in_store(
+    store: &Store,
+    before: &Baseline,
+    changed: &BTreeMap<BackendId, BTreeMap<String, Known>>,
+) -> Result<Saved, IntegrityError> {
+    // Once more when somebody is faster than what was read a moment ago.
+    for _ in 0..ATTEMPTS {
+        let (mut batch, mut newer) = (Batch::default(), Vec::new());
+        for (backend, tools) in changed {
+            let mut there = match tools.len() {
+                0..FEW => few(store, backend, tools.keys()).await?,
+                _ => of_backend(store, backend).await?,
+            };
+            for (tool, known) in tools {
+                let key = format!("{backend}/{tool}");
+                let found = there.remove(tool);
+                let value = found.as_ref().map(|found| &found.value);
+                if value != before.get(backend, tool) {
+                    newer.push((backend.clone(), tool.clone(), value.cloned()));
+                }
+                TABLE.expect(&mut batch, key.as_bytes(), found.as_ref());
+                TABLE.put(&mut batch, key.as_bytes(), known)?;
+            }
+        }
+        if !newer.is_empty() {
+            return Ok(Saved::Newer(newer));
+        }
+        if store.commit(batch).await? == Committed::Yes {
+            return Ok(Saved::Yes);
+        }
+    }
+    Err(StoreError::Contended.into())
+}
+
+/// What is kept of these tools.
+async fn few(
+    store: &Store,
+    backend: &BackendId,
+    tools: impl Iterator<Item = &String>,
+) -> Result<BTreeMap<String, Found<Known>>, StoreError> {
+    let mut there = BTreeMap::new();
+    for tool in tools {
+        let key = format!("{backend}/{tool}");
+        if let Some(found) = TABLE.get(store, key.as_bytes()).await? {
+            there.insert(tool.clone(), found);
+        }
+    }
+    Ok(there)
+}
+
+/// What is kept of all tools of a backend.
+async fn of_backend(
+    store: &Store,
+    backend: &BackendId,
+) -> Result<BTreeMap<String, Found<Known>>, StoreError> {
+    let prefix = format!("{backend}/").into_bytes();
+    let all = pages(store, prefix).await?;
+    let named = all.into_iter().map(|((_, tool), found)| (tool, found));
+    Ok(named.collect())
+}
+
 async fn load(store: &Store) -> Result<Baseline, IntegrityError> {
-    let mut baseline = Baseline::default();
+    let all = pages(store, Vec::new()).await?;
+    let all = all.into_iter().map(|(place, found)| (place, found.value));
+    Ok(Baseline(all.collect()))
+}
+
+type Place = (BackendId, String);
+
+/// Every record whose key begins like this.
+async fn pages(store: &Store, prefix: Vec<u8>) -> Result<Vec<(Place, Found<Known>)>, StoreError> {
+    let mut all = Vec::new();
     let mut after = None;
     loop {
         let scan = Scan {
+            prefix: prefix.clone(),
             after: after.take(),
             limit: PAGE,
             ..Scan::default()
         };
         let page = TABLE.scan(store, scan).await?;
         let Some((last, _)) = page.last() else {
-            return Ok(baseline);
+            return Ok(all);
         };
         after = Some(last.clone());
         for (key, found) in page {
@@ -281,9 +375,7 @@ async fn load(store: &Store) -> Result<Baseline, IntegrityError> {
                 let (backend, tool) = key.split_once('/')?;
                 Some((backend.parse::<BackendId>().ok()?, tool.to_owned()))
             });
-            if let Some((backend, tool)) = place {
-                baseline.put(&backend, tool, found.value);
-            }
+            all.extend(place.map(|place| (place, found)));
         }
     }
 }

@@ -10,11 +10,16 @@ use sha2::{Digest, Sha256};
 
 use super::TokenError;
 use super::jwt::Verified;
+use crate::fleet::{Fleet, Topic};
 use crate::measure::Counter;
 use crate::types::Secret;
 
 /// Bytes that the cache may hold, roughly.
 const CAPACITY: u64 = 32 * 1024 * 1024;
+/// Of a token that is not good any more the other gateways are told once in this time,
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// as long as there are no more than so many.
+const TOLD: u64 = 10_000;
 /// What an entry takes besides what its token says.
 const OVERHEAD: u32 = 512;
 
@@ -43,6 +48,8 @@ impl Expiry<Key, Entry> for Until {
 /// The cache. Bounded by size; what is used least goes first.
 pub(super) struct Tokens {
     cache: Cache<Key, Entry>,
+    /// Tokens of which the other gateways were told.
+    told: Cache<[u8; 32], ()>,
     asked: Counter,
     verified: Counter,
 }
@@ -58,6 +65,10 @@ impl Tokens {
                 .weigher(weight)
                 .expire_after(Until)
                 .build(),
+            told: Cache::builder()
+                .max_capacity(TOLD)
+                .time_to_live(TELL_AGAIN)
+                .build(),
             asked: Counter::default(),
             verified: Counter::default(),
         }
@@ -71,6 +82,24 @@ impl Tokens {
     /// How many there are, roughly.
     pub(super) fn len(&self) -> u64 {
         self.cache.entry_count()
+    }
+
+    /// The issuer says that a token is not good any more: the other gateways forget it, too.
+    pub(super) async fn inactive(&self, token: &Secret, fleet: &Fleet) {
+        if fleet.is_alone() {
+            return;
+        }
+        let hash: [u8; 32] = Sha256::digest(token.reveal()).into();
+        // Whoever presents it again and again makes no more of it.
+        let entry = self.told.entry(hash).or_insert(()).await;
+        if entry.is_fresh() {
+            fleet.tell(Topic::Tokens, hash.to_vec());
+        }
+    }
+
+    /// A token is to be verified anew.
+    pub(super) async fn forget(&self, hash: [u8; 32], generation: u64) {
+        self.cache.invalidate(&(hash, generation)).await;
     }
 
     /// The entry of a token, or what `verify` makes of it. However many ask for one token at a

@@ -81,6 +81,8 @@ pub struct Verified {
     pub token_id: String,
     /// `exp`, in seconds since 1970.
     pub expires_at: u64,
+    /// `iat`, in seconds since 1970, if it says so.
+    pub issued_at: Option<u64>,
 }
 
 /// A token taken apart; nothing in it is to be believed yet.
@@ -181,7 +183,8 @@ impl Claims {
         if self.time("nbf")?.is_some_and(|nbf| nbf > latest) {
             return Err(Invalid::NotYet);
         }
-        if self.time("iat")?.is_some_and(|iat| iat > latest) {
+        let issued_at = self.time("iat")?;
+        if issued_at.is_some_and(|iat| iat > latest) {
             return Err(Invalid::FromTheFuture);
         }
         let token_id = self.text("jti")?.to_owned();
@@ -201,6 +204,7 @@ impl Claims {
             principal,
             token_id,
             expires_at,
+            issued_at,
         })
     }
 

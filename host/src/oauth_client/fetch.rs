@@ -16,7 +16,7 @@ use crate::outbound::{Answer, Client, SendError};
 /// Largest document.
 const MAX_DOCUMENT: usize = 256 * 1024;
 /// Longest exchange.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no document.
 #[derive(Debug, Error)]

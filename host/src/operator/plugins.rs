@@ -19,7 +19,11 @@ pub(super) fn list(gw: &Gateway) -> Value {
             })
         })
         .collect();
-    json!({ "generation": plugins.generation, "plugins": files })
+    json!({
+        "generation": plugins.generation,
+        "plugins": files,
+        "differing": gw.plugins.elsewhere(),
+    })
 }
 
 fn running(live: &Live) -> Value {

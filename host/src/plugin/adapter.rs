@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use sha2::{Digest as _, Sha256};
 use url::Origin;
 
 use super::egress::{Egress, Home};
@@ -78,11 +79,40 @@ impl Backend {
 
     /// Forgets what an adapter has learned of it.
     pub fn forget(&self) {
+        self.learn(None);
+    }
+
+    /// Remembers what an adapter has learned of it, here or at another gateway.
+    pub fn learn(&self, learned: Option<String>) {
         let target = self.target.load_full();
-        self.target.store(Arc::new(Target {
-            learned: None,
-            ..(*target).clone()
-        }));
+        if learned != target.learned {
+            self.target.store(Arc::new(Target {
+                learned,
+                ..(*target).clone()
+            }));
+        }
+    }
+
+    /// SHA-256 of what decides, besides the adapter, what is found when it is asked: gateways that agree in
+    /// this find the same.
+    pub fn outline(&self) -> [u8; 32] {
+        let target = self.target.load();
+        let subject = self.catalog_subject.as_ref().map(Subject::as_str);
+        let token = format!("{:?}", self.token);
+        let parts = [
+            &target.id,
+            &target.base_url,
+            &target.settings,
+            &token,
+            subject.unwrap_or_default(),
+        ];
+        let hash = Sha256::new();
+        let hash = parts.iter().fold(hash, |hash, part| {
+            // Each with its length, so that no two lists are the same bytes.
+            let length = (part.len() as u64).to_be_bytes();
+            hash.chain_update(length).chain_update(part)
+        });
+        hash.finalize().into()
     }
 }
 
@@ -194,13 +224,8 @@ impl Adapter {
         let running = guest.exports.call_discover(&mut guest.store, &target);
         let result = tokio::time::timeout(wall, timing.run(running)).await;
         let found = guest.end("discover", wall, result)?;
-        if let Ok(catalog) = &found
-            && catalog.learned != target.learned
-        {
-            backend.target.store(Arc::new(Target {
-                learned: catalog.learned.clone(),
-                ..(*target).clone()
-            }));
+        if let Ok(catalog) = &found {
+            backend.learn(catalog.learned.clone());
         }
         Ok(found)
     }

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::accepted;
+use super::elsewhere::Elsewhere;
 use super::engine::Runtime;
 use super::grants::Want;
 use super::loader::{self, Fresh, Refusal};
@@ -75,6 +76,10 @@ pub struct Directory {
     current: ArcSwap<Plugins>,
     generation: watch::Sender<u64>,
     steps: Arc<Steps>,
+    /// Told when there is reason to look at once.
+    pub(super) look_now: Notify,
+    /// What other gateways run.
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// What is known of a file from looking at it.
@@ -100,6 +105,8 @@ impl Directory {
             current: ArcSwap::default(),
             generation: watch::Sender::new(0),
             steps: Arc::default(),
+            look_now: Notify::new(),
+            elsewhere: Elsewhere::default(),
         };
         for file in scan(path, &runtime.config.lock)?.keys() {
             directory.take(file).await;
@@ -143,6 +150,7 @@ impl Directory {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     () = word.comes() => {}
+                    () = self.look_now.notified() => {}
                 }
             } else {
                 tokio::time::sleep(SETTLE).await;

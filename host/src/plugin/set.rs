@@ -76,6 +76,15 @@ impl Live {
         self.loaded.profile().meter.read()
     }
 
+    /// SHA-256 of the component and of its settings, or of its having none.
+    pub fn outline(&self) -> [u8; 32] {
+        let settings = self.settings.as_ref().map_or(&[][..], |digest| &digest[..]);
+        Sha256::new_with_prefix(&self.digest)
+            .chain_update(settings)
+            .finalize()
+            .into()
+    }
+
     /// What it was granted, in words.
     pub fn granted(&self) -> Vec<String> {
         self.loaded.profile().grants.in_words()
@@ -142,6 +151,12 @@ impl Plugins {
         self.exporters
             .iter()
             .find(|exporter| exporter.name == *name)
+    }
+
+    /// SHA-256 of what runs under this name and of its settings, or of its having none.
+    pub fn outline(&self, name: &PluginName) -> Option<[u8; 32]> {
+        let mut live = self.files.values().filter_map(|file| file.live.as_ref());
+        live.find(|live| live.name == *name).map(Live::outline)
     }
 
     pub(super) fn file(&self, file: &str) -> Option<&File> {

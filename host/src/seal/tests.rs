@@ -205,3 +205,28 @@ fn gateways_with_different_rings_seal_with_what_all_of_them_open() {
         rotated.ring().collect::<Vec<_>>()
     );
 }
+
+#[test]
+fn what_is_large_is_sealed_to_bytes_and_opened_for_its_use_alone() {
+    let ring = sealer(&[1]);
+    let payload = vec![7; 2 * MAX_TEXT];
+    let sealed = ring
+        .seal_bytes(Purpose::Catalog, BINDING, &payload)
+        .expect("sealed");
+    let opened = ring.open_bytes(Purpose::Catalog, BINDING, sealed.clone());
+    assert_eq!(opened.map(|opened| opened.to_vec()), Ok(payload));
+    let other = ring.open_bytes(Purpose::Catalog, &[b"other"], sealed.clone());
+    assert_eq!(other, Err(NotOurs::Foreign));
+    let keys = sealer(&[2]);
+    for cut in [0, 1, sealed.len() - 1] {
+        let part = sealed[..cut].to_vec();
+        assert_eq!(
+            ring.open_bytes(Purpose::Catalog, BINDING, part),
+            Err(NotOurs::Foreign)
+        );
+    }
+    assert_eq!(
+        keys.open_bytes(Purpose::Catalog, BINDING, sealed),
+        Err(NotOurs::Foreign)
+    );
+}

@@ -64,10 +64,14 @@ fn refreshes(gw: &Gateway, to: &mut Exposition) {
     let mut family = to.family(
         Kind::Counter,
         "cortex_catalog_refreshes_total",
-        "How often the backend was asked for its catalog.",
+        "How often the backend was asked for its catalog, or what it told another gateway was taken (shared).",
     );
     for (id, refreshes) in gw.catalog.refreshes() {
-        for (result, count) in [("good", &refreshes.good), ("failed", &refreshes.failed)] {
+        for (result, count) in [
+            ("good", &refreshes.good),
+            ("failed", &refreshes.failed),
+            ("shared", &refreshes.taken),
+        ] {
             family.put(&[("backend", id), ("result", &result)], count.get() as f64);
         }
     }

@@ -57,6 +57,12 @@ pub(super) fn tell(gw: &Gateway, to: &mut Exposition) {
         let running = files().filter(|live| live.kind == kind).count();
         family.put(&[("kind", &kind)], number(running));
     }
+    to.one(
+        Kind::Gauge,
+        "cortex_fleet_plugins_differing",
+        "Plugins of which the gateways that share a store run different versions.",
+        number(gw.plugins.elsewhere().len()),
+    );
     let refused = plugins.files().filter(|(_, file)| file.refused.is_some());
     to.one(
         Kind::Gauge,

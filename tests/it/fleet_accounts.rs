@@ -1,0 +1,266 @@
+//! Linked accounts at several gateways with one vault: a flow may end at another gateway than it began at, and
+//! each refresh token is presented once in the whole fleet.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cortex_tests::gateway::eventually;
+use cortex_tests::issuer::{Alg, Key};
+use cortex_tests::postgres::Postgres;
+use cortex_tests::provider::Instead;
+use cortex_tests::redis::Redis;
+use cortex_tests::{Browser, Client, Gateway, Provider};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::fleet_catalog::{member, until};
+use crate::linking::{VAULT_KEY, modern};
+
+/// What stands in front of the gateways, and hands every connection to one of them.
+struct Front {
+    address: SocketAddr,
+    to: Arc<Mutex<Option<SocketAddr>>>,
+    /// Told when connections have to begin anew.
+    anew: Arc<tokio::sync::Notify>,
+}
+
+impl Front {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let front = Self {
+            address: listener.local_addr().expect("an address"),
+            to: Arc::default(),
+            anew: Arc::default(),
+        };
+        let (to, anew) = (Arc::clone(&front.to), Arc::clone(&front.anew));
+        tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    () = anew.notified() => connections.abort_all(),
+                    accepted = listener.accept() => {
+                        let (mut near, _) = accepted.expect("a connection");
+                        let to = to.lock().expect("a lock").expect("a gateway");
+                        connections.spawn(async move {
+                            let far = TcpStream::connect(to).await;
+                            if let Ok(mut far) = far {
+                                // Whoever goes away ends it.
+                                drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+                            }
+                        });
+                    }
+                }
+            }
+        });
+        front
+    }
+
+    /// From here on everything goes to this gateway.
+    async fn leads_to(&self, gateway: &Gateway) {
+        *self.to.lock().expect("a lock") = Some(gateway.address);
+        self.anew.notify_one();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Three gateways, what they share, and a provider that is strict about refresh tokens.
+struct Fleet {
+    gateways: Vec<Gateway>,
+    issuer: Provider,
+    notes: Provider,
+    front: Front,
+    _redis: Redis,
+    _postgres: Postgres,
+}
+
+impl Fleet {
+    async fn start() -> Option<Self> {
+        let (redis, postgres) = (Redis::start()?, Postgres::start()?);
+        let front = Front::start().await;
+        let mcp = format!("http://{}/mcp", front.address);
+        let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &mcp).await;
+        let notes = Provider::start().await;
+        notes.manners(|manners| manners.strict = true);
+        let mut gateways = Vec::new();
+        for _ in 0..3 {
+            let builder = member(&redis)
+                .mcp_server("notes", &notes.mcp())
+                .env("CORTEX_DATABASE_URL", &postgres.url())
+                .env("CORTEX_CANONICAL_URI", &mcp)
+                .env("CORTEX_DEV_BYPASS_TOKEN", "")
+                .env("CORTEX_TECHNICAL_TOKEN", "")
+                .env("OAUTH_ISSUER", &issuer.url())
+                .env("CORTEX_VAULT_KEY", VAULT_KEY)
+                .env("CORTEX_MCP_NOTES_CATALOG_SUB", "robot");
+            gateways.push(builder.start().await);
+        }
+        for gateway in &gateways {
+            gateway.ready().await;
+        }
+        let fleet = Self {
+            gateways,
+            issuer,
+            notes,
+            front,
+            _redis: redis,
+            _postgres: postgres,
+        };
+        fleet.front.leads_to(&fleet.gateways[0]).await;
+        Some(fleet)
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("http://{}{path}", self.front.address)
+    }
+
+    fn client(&self, gateway: usize, user: &str) -> Client {
+        let token = self.issuer.token(user, "mcp:test:use");
+        self.gateways[gateway].client.with_token(&token)
+    }
+
+    fn browser(&self, user: &str) -> Browser {
+        Browser::new()
+            .knows(&self.issuer.url(), user)
+            .knows(&self.notes.url(), &format!("{user}-at-notes"))
+    }
+
+    /// Where the flow begins that links an account.
+    async fn start_of(&self, browser: &mut Browser) -> String {
+        let page = browser.get(&self.at("/connections/sign-in")).await;
+        self.at(&page.attribute("href", "/api/link/notes/start"))
+    }
+
+    async fn link(&self, user: &str) {
+        let mut browser = self.browser(user);
+        let start = self.start_of(&mut browser).await;
+        let linked = browser.get(&start).await;
+        assert!(linked.text().contains("is linked"), "{}", linked.text());
+    }
+
+    /// Waits until all of them list the tools.
+    async fn listed(&self) {
+        for n in 0..self.gateways.len() {
+            let client = self.client(n, "robot");
+            until("the tools are listed", || async {
+                let listed = client.modern("tools/list", json!({})).await;
+                listed.tool_names().contains(&"notes_whose".to_owned())
+            })
+            .await;
+        }
+    }
+
+    /// Refresh tokens that were presented, in order.
+    fn presented(&self) -> Vec<String> {
+        let asked = self.notes.seen("/token").into_iter();
+        let of = asked.filter(|asked| asked.params["grant_type"] == "refresh_token");
+        of.map(|asked| asked.params["refresh_token"].clone())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_began_at_one_gateway_ends_at_another_once() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    let mut browser = fleet.browser("ada");
+    let start = fleet.start_of(&mut browser).await;
+    // Up to where the provider sends the browser back.
+    let at_callback = |url: &url::Url| url.path() == "/api/link/notes/callback";
+    let back = browser.go(&start, at_callback).await;
+    let again = browser.clone();
+    fleet.front.leads_to(&fleet.gateways[1]).await;
+    let linked = browser.get(back.url.as_str()).await;
+    assert!(linked.text().contains("is linked"), "{}", linked.text());
+    // The same once more, with the cookies of then, at a third one.
+    fleet.front.leads_to(&fleet.gateways[2]).await;
+    let mut again = again;
+    let twice = again.get(back.url.as_str()).await;
+    assert!(
+        twice.text().contains("this was done already"),
+        "{}",
+        twice.text()
+    );
+    assert_eq!(fleet.notes.seen("/token").len(), 1);
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
+#[tokio::test]
+async fn each_refresh_token_is_presented_once_in_the_whole_fleet() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    fleet.link("robot").await;
+    fleet.listed().await;
+    // Every token ends within the minute in which it is renewed: each call wants another one.
+    fleet.notes.manners(|manners| manners.life = 30);
+    fleet.link("ada").await;
+    fleet
+        .notes
+        .manners(|manners| manners.slow = Duration::from_millis(100));
+    for _ in 0..4 {
+        let clients: Vec<Client> = (0..3).map(|n| fleet.client(n, "ada")).collect();
+        let calls = clients
+            .iter()
+            .flat_map(|client| (0..8).map(move |_| modern(client, "notes_whose", json!({}))));
+        for called in futures_util::future::join_all(calls).await {
+            assert_eq!(
+                called.tool_text(),
+                ("ada-at-notes".to_owned(), false),
+                "{}",
+                called.text()
+            );
+        }
+    }
+    let presented = fleet.presented();
+    let mut distinct = presented.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(presented.len(), distinct.len(), "one came twice");
+    assert!(presented.len() >= 4, "{}", presented.len());
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
+#[tokio::test]
+async fn when_the_one_that_renews_is_killed_another_one_renews_in_its_place() {
+    let Some(mut fleet) = Fleet::start().await else {
+        return;
+    };
+    fleet.link("robot").await;
+    fleet.listed().await;
+    fleet.notes.manners(|manners| manners.life = 1);
+    fleet.link("ada").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // The provider has the request, and has not done anything yet.
+    fleet.notes.instead("/token", Instead::Hang);
+    let client = fleet.client(0, "ada");
+    let calling = tokio::spawn(async move { modern(&client, "notes_whose", json!({})).await });
+    eventually(
+        || fleet.presented().len() == 1,
+        || format!("{:?}", fleet.presented()),
+    )
+    .await;
+    // Nobody else presents the token meanwhile, however many want another one.
+    let (text, failed) = modern(&fleet.client(1, "ada"), "notes_whose", json!({}))
+        .await
+        .tool_text();
+    assert!(failed && text.contains("try again later"), "{text}");
+    assert_eq!(fleet.presented().len(), 1);
+    drop(fleet.gateways.remove(0).kill().await);
+    calling.abort();
+    fleet.notes.as_usual("/token");
+    fleet.notes.manners(|manners| manners.life = 600);
+    let clients = [fleet.client(0, "ada"), fleet.client(1, "ada")];
+    for client in &clients {
+        until("it is called again", || async {
+            let called = modern(client, "notes_whose", json!({})).await;
+            called.tool_text() == ("ada-at-notes".to_owned(), false)
+        })
+        .await;
+    }
+    // Once by the dead one, once by who came after it.
+    assert_eq!(fleet.presented().len(), 2);
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
