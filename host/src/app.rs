@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -149,6 +150,7 @@ pub async fn serve(
         tracing: tracing.clone(),
         room: Semaphore::new(MAX_REQUESTS),
         shares: Arc::new(Shares::new(config.bounds.max_concurrent_per_caller)),
+        leaving: AtomicBool::new(false),
         store: store.clone(),
         fleet: fleet.clone(),
         elsewhere: Elsewhere::default(),

@@ -54,6 +54,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::request::Parts;
 use tokio::sync::Semaphore;
@@ -191,6 +192,8 @@ pub struct Gateway {
     pub room: Semaphore,
     /// Bounds the requests of one caller at one time.
     pub shares: Arc<Shares>,
+    /// Whether it is about to stop: whoever balances load sends new requests to others.
+    pub leaving: AtomicBool,
 }
 
 impl Gateway {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the peers run on: the MCP SDKs, MCP Inspector and the official conformance suite into
-# target/peers (venvs py1, py2 and prom, node, inspector, conformance), the development authorization server
+# target/peers (venvs py1, py2, prom and k8s, node, inspector, conformance), the development authorization server
 # into target/dev-auth-server.
 # Done once for one set of pins; exit 3 where this machine lacks a tool that it takes.
 set -eu
@@ -99,6 +99,7 @@ exec 9>"$peers/.lock"
 python_peer py1
 python_peer py2
 python_peer prom
+python_peer k8s
 node_peers
 inspector
 sh "$root/examples/dev-auth-server/install.sh" "$root/target" >/dev/null

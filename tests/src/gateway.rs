@@ -26,6 +26,10 @@ pub struct GatewayBuilder {
     env: Vec<(String, String)>,
     backends: Vec<String>,
     mcp_servers: Vec<String>,
+    /// What the command begins with.
+    within: Vec<String>,
+    /// The program, if it is not the one that is tested.
+    program: Option<PathBuf>,
 }
 
 impl Default for GatewayBuilder {
@@ -71,7 +75,22 @@ impl GatewayBuilder {
             env,
             backends: Vec::new(),
             mcp_servers: Vec::new(),
+            within: Vec::new(),
+            program: None,
         }
+    }
+
+    /// Runs it by way of another command, such as `ip netns exec`.
+    pub fn within(self, command: Vec<String>) -> Self {
+        Self {
+            within: command,
+            ..self
+        }
+    }
+
+    /// Runs another program: a gateway of another version. `None`: the one that is tested.
+    pub fn program(self, program: Option<PathBuf>) -> Self {
+        Self { program, ..self }
     }
 
     /// Sets a variable.
@@ -124,7 +143,16 @@ impl GatewayBuilder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(crate::binary("cortex-gateway"));
+        let program = self.program.clone();
+        let program = program.unwrap_or_else(|| crate::binary("cortex-gateway"));
+        let mut command = match self.within.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         command
             .env_clear()
             .envs(
@@ -319,6 +347,11 @@ impl Gateway {
         let pid = self.child.id().expect("it runs");
         let entries = std::fs::read_dir(format!("/proc/{pid}/{folder}")).expect("a folder");
         entries.count() as u64
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Its memory as the kernel counts it, in KiB.

@@ -7,14 +7,17 @@
 )]
 
 pub mod backend;
+pub mod balancer;
 pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod conformance;
 pub mod fixture;
+pub mod fleet;
 pub mod gateway;
 pub mod legacy_only;
 pub mod mcp_server;
+pub mod namespace;
 pub mod origin;
 pub mod postgres;
 pub mod provider;
@@ -23,11 +26,13 @@ pub mod relay;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
+pub use balancer::Balancer;
 pub use browser::{Browser, Page};
 pub use client::{Client, Reply};
 pub use collector::{FakeCollector, Span};
 pub use cortex_test_issuer as issuer;
 pub use fixture::FixtureServer;
+pub use fleet::{Fleet, FleetBuilder};
 pub use gateway::{Gateway, GatewayBuilder};
 pub use legacy_only::LegacyOnly;
 pub use mcp_server::{Era, FakeMcp};

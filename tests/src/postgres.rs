@@ -1,12 +1,13 @@
 //! A real PostgreSQL server of a test's own: a cluster in a folder that goes away with it.
 
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::balancer::free_address;
 
 /// Longest that the server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,12 +20,25 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     server: Option<Child>,
+    /// What it is started with besides.
+    more: Vec<String>,
 }
 
 impl Postgres {
     /// Starts one. `None`, with a line that says so, where PostgreSQL is not installed and this is no build
     /// machine.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one that counts statements, in the view `pg_stat_statements`.
+    pub fn counting() -> Option<Self> {
+        let made = Self::start_with(&["shared_preload_libraries=pg_stat_statements"])?;
+        made.query("CREATE EXTENSION pg_stat_statements");
+        Some(made)
+    }
+
+    fn start_with(settings: &[&str]) -> Option<Self> {
         let Some(bin) = bin() else {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -52,12 +66,14 @@ impl Postgres {
             .arg(format!("--pwfile={}", words.display()))
             .output();
         expect(made, "initdb");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut made = Self {
             bin,
             folder,
-            port: port.expect("a free port").port(),
+            port: free_address().port(),
             server: None,
+            more: { settings.iter() }
+                .flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()])
+                .collect(),
         };
         made.run();
         Some(made)
@@ -69,6 +85,16 @@ impl Postgres {
             "postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres",
             self.port
         )
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its first process, while it runs: the others are children of it.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
     }
 
     /// Starts it again after [`Self::stop`].
@@ -83,6 +109,7 @@ impl Postgres {
                 "listen_addresses=127.0.0.1",
             ])
             .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
+            .args(&self.more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();

@@ -1,10 +1,11 @@
 //! A real Redis server of a test's own, on this machine only, with nothing on disk.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::balancer::free_address;
 
 /// Longest that the server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,10 +31,9 @@ impl Redis {
             eprintln!("skipped: Redis is not installed");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut made = Self {
             folder: tempfile::tempdir().expect("a folder"),
-            port: port.expect("a free port").port(),
+            port: free_address().port(),
             server: None,
         };
         made.run();
@@ -43,6 +43,16 @@ impl Redis {
     /// Where it is, with its password.
     pub fn url(&self) -> String {
         format!("redis://:{PASSWORD}@127.0.0.1:{}/0", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
     }
 
     /// Starts it again after [`Self::stop`]; empty.

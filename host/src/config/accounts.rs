@@ -44,7 +44,10 @@ pub struct AccountConfig {
 /// Reads a ring of keys: base64, separated by commas.
 pub(super) fn keys(vars: &mut Vars<'_>, name: &str) -> Vec<Key256> {
     let mut keys = Vec::new();
-    for (n, entry) in vars.list(name).iter().enumerate() {
+    let text = vars.secret(name);
+    let text = text.as_ref().map_or("", Secret::reveal);
+    let entries = text.split(',').map(str::trim);
+    for (n, entry) in entries.filter(|entry| !entry.is_empty()).enumerate() {
         match entry.parse() {
             Ok(key) => keys.push(key),
             // What it held is a secret: its place must do.

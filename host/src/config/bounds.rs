@@ -17,6 +17,8 @@ pub struct BoundsConfig {
     pub max_connections: usize,
     /// Requests of one caller at one time.
     pub max_concurrent_per_caller: usize,
+    /// How long everything is still served after the signal to stop, with `/readyz` saying no.
+    pub stop_notice: Duration,
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> BoundsConfig {
@@ -27,5 +29,6 @@ pub(super) fn read(vars: &mut Vars<'_>) -> BoundsConfig {
         write_time: seconds("CORTEX_WRITE_TIMEOUT_SECONDS"),
         max_connections: vars.number("CORTEX_MAX_CONNECTIONS", 10_000, 1..=1_000_000),
         max_concurrent_per_caller: vars.number("CORTEX_MAX_CONCURRENT_PER_CALLER", 128, 1..=2_048),
+        stop_notice: Duration::from_secs(vars.number("CORTEX_STOP_NOTICE_SECONDS", 0, 0..=300)),
     }
 }

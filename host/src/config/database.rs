@@ -84,8 +84,8 @@ pub struct DatabaseConfig {
 /// Reads it; `None`: there is none, and what is kept is kept in the data directory.
 pub(super) fn read(vars: &mut Vars<'_>) -> Option<DatabaseConfig> {
     let connections = vars.number("CORTEX_DATABASE_CONNECTIONS", CONNECTIONS, 1..=1_000);
-    let url = vars.text("CORTEX_DATABASE_URL")?;
-    match url.parse() {
+    let url = vars.secret("CORTEX_DATABASE_URL")?;
+    match url.reveal().parse() {
         Ok(url) => Some(DatabaseConfig { url, connections }),
         Err(error) => {
             // What it held is a secret.

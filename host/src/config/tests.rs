@@ -512,3 +512,44 @@ fn a_database_needs_a_key_that_all_gateways_have() {
     );
     assert!(!said.contains("pa55word"), "{said}");
 }
+
+#[test]
+fn secrets_may_be_in_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let ring = file("keys", &format!("{key},\n{key}\n"));
+    let secret = file("admin", "sixteen-or-longer\n");
+    let config = read(&[
+        DEV,
+        ("CORTEX_STATE_KEY_FILE", &ring),
+        ("CORTEX_ADMIN_SECRET_FILE", &secret),
+    ])
+    .expect("usable");
+    assert_eq!(config.state_keys.len(), 2);
+    let admin = config.admin_secret.expect("read");
+    assert_eq!(admin.reveal(), "sixteen-or-longer");
+
+    let missing = dir.path().join("nowhere").display().to_string();
+    let problems = read(&[
+        DEV,
+        ("CORTEX_STATE_KEY", key),
+        ("CORTEX_STATE_KEY_FILE", &ring),
+        ("CORTEX_VAULT_KEY_FILE", &missing),
+        ("CRON_SECRET_FILE", &file("empty", "\n")),
+    ])
+    .expect_err("not usable");
+    let text = problems.to_string();
+    for expected in [
+        "either this or CORTEX_STATE_KEY, not both",
+        "CORTEX_VAULT_KEY_FILE is",
+        "CRON_SECRET_FILE is",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains(key), "{text}");
+}

@@ -84,8 +84,30 @@ impl<'a> Vars<'a> {
             .filter(|v| !v.is_empty())
     }
 
-    pub(super) fn secret(&self, name: &str) -> Option<Secret> {
-        self.text(name).map(Secret::new)
+    /// A secret: the text of a variable, or that of the file which `<name>_FILE` names. What hands
+    /// out secrets (systemd, Kubernetes) does so in files.
+    pub(super) fn secret(&mut self, name: &str) -> Option<Secret> {
+        let place = format!("{name}_FILE");
+        let (given, Some(file)) = (self.text(name), self.text(&place)) else {
+            return self.text(name).map(Secret::new);
+        };
+        if given.is_some() {
+            let expected = format!("expected either this or {name}, not both");
+            self.wrong(&place, Some(&file), &expected);
+            return None;
+        }
+        match std::fs::read_to_string(&file) {
+            Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim().to_owned())),
+            Ok(_) => {
+                self.wrong(&place, Some(&file), "expected a file that is not empty");
+                None
+            }
+            Err(error) => {
+                let expected = format!("expected a file that can be read: {error}");
+                self.wrong(&place, Some(&file), &expected);
+                None
+            }
+        }
     }
 
     pub(super) fn path(&self, name: &str, default: &str) -> PathBuf {

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -70,7 +71,8 @@ pub(super) async fn serve(
             if let Ok(id) = HeaderValue::try_from(id.to_string()) {
                 reply.headers_mut().insert(REQUEST_ID, id);
             }
-            if unread.is_left() {
+            // Where connections are balanced and not requests, the next one reaches another instance.
+            if unread.is_left() || gw.leaving.load(Ordering::Relaxed) {
                 // The connection ends with this answer (RFC 9112 §9.6).
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(CONNECTION, close);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -78,6 +79,10 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
     let open = TaskTracker::new();
     let room = Arc::new(Semaphore::new(gw.config.bounds.max_connections));
     let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+    let stop = async {
+        stop.await;
+        give_notice(&gw).await;
+    };
     tokio::pin!(stop);
     loop {
         let (stream, peer) = tokio::select! {
@@ -126,6 +131,19 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
             "some calls did not finish within {} s and are given up",
             DRAIN_TIME.as_secs()
         );
+    }
+}
+
+/// Lets balancers see that this gateway is about to stop, while it still serves what they send.
+async fn give_notice(gw: &Gateway) {
+    gw.leaving.store(true, Ordering::Relaxed);
+    let notice = gw.config.bounds.stop_notice;
+    if !notice.is_zero() {
+        info!(
+            "about to stop: not ready any more, everything is served for {} s",
+            notice.as_secs()
+        );
+        tokio::time::sleep(notice).await;
     }
 }
 

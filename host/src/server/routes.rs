@@ -1,6 +1,7 @@
 //! Which path does what.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -145,6 +146,9 @@ fn preflight(asked: &HeaderMap) -> Reply {
 /// backend that is down does not make the gateway unready: the others are served.
 fn ready(gw: &Gateway) -> Reply {
     let mut missing = Vec::new();
+    if gw.leaving.load(Ordering::Relaxed) {
+        missing.push("it is about to stop: requests should go to another instance".to_owned());
+    }
     let plugins = gw.plugins.now();
     if plugins.policies.is_empty() {
         missing.push("no scope policy is loaded: nothing would be allowed".to_owned());

@@ -85,7 +85,9 @@ fn config(
         | "OAUTH_INTROSPECT_URL"
         | "OAUTH_INTROSPECT_CLIENT_ID"
         | "OAUTH_INTROSPECT_CLIENT_SECRET"
-        | "CORTEX_DEV_BYPASS_TOKEN" => None,
+        | "OAUTH_INTROSPECT_CLIENT_SECRET_FILE"
+        | "CORTEX_DEV_BYPASS_TOKEN"
+        | "CORTEX_DEV_BYPASS_TOKEN_FILE" => None,
         // Clients start this anywhere: `./data` would be somewhere else each time.
         "CORTEX_DATA_DIR" => variable(name)
             .filter(|dir| !dir.trim().is_empty())

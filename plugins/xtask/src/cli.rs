@@ -19,6 +19,8 @@ cargo xtask <task>
   lint                               formatting, clippy, and cargo-deny where it is installed
   bench [-- ARGS…]                   measure a release build of the gateway beside raw hyper
   bench --micro [-- ARGS…]           measure the parts of one request by themselves
+  bench --scaling [ARGS…]            measure 1, 2 and 3 gateways that share PostgreSQL and Redis; needs
+                                     both, and HAProxy
   soak [--minutes N]                 use a release build of the gateway for so long (60 unless told
                                      otherwise) while everything around it changes
   fuzz [TARGET…] [--seconds N | --runs N]

@@ -13,6 +13,11 @@ const FIFTH: &str = "backend-openapi";
 
 /// `cargo xtask bench`: measures a release build.
 pub fn bench(args: &[String]) -> Result<()> {
+    if let Some((word, rest)) = args.split_first()
+        && word == "--scaling"
+    {
+        return scaling(rest);
+    }
     let plugins = plugins()?;
     let guests = made().join("guests");
     if args.iter().any(|word| word == "--neighbours") {
@@ -38,6 +43,24 @@ pub fn bench(args: &[String]) -> Result<()> {
         .arg(guests)
         .args(args);
     process::run(&mut bench)
+}
+
+/// `cargo xtask bench --scaling`: what several gateways cost that share a store.
+fn scaling(args: &[String]) -> Result<()> {
+    checks::build_components()?;
+    eprintln!(
+        "xtask: building the gateway and the measurement (about ten minutes on two cores the first time)"
+    );
+    let built = binaries::build(&["cortex-gateway", "cortex-scaling"], true)?;
+    let [gateway, scaling] = &built[..] else {
+        return Err(Error::new("cargo built something else than was asked for"));
+    };
+    process::run(
+        Command::new(scaling)
+            .arg("--gateway")
+            .arg(gateway)
+            .args(args),
+    )
 }
 
 /// `cargo xtask bench --micro`: measures parts of a request by themselves.
