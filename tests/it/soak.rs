@@ -81,6 +81,7 @@ async fn under_load_and_change_nothing_is_lost_and_nothing_grows() {
         builder
             .backend("steady", &steady.url())
             .backend("flaps", &flaps.url())
+            .env("CORTEX_TECHNICAL_TOKEN", "technical-token-of-the-soak")
             .env("CORTEX_REFRESH_SECONDS", "1")
             .env("CORTEX_ADMIN_SECRET", ADMIN_SECRET)
     })
