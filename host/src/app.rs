@@ -75,7 +75,7 @@ pub async fn serve(
     }
     let sealer = Arc::new(sealer(&config)?);
     let (store, own_store) = store(&config).await?;
-    let fleet = Fleet::join(&config.fleet).await;
+    let fleet = Fleet::join(&config.fleet).await?;
     let client = Client::new()?;
     let accounts = Accounts::open(&config, &store, Arc::clone(&sealer), &client, &fleet).await;
     let accounts = Arc::new(accounts.context("cannot open the vault")?);

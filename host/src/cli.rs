@@ -7,6 +7,7 @@ mod keys;
 mod lock;
 mod plugin;
 mod status;
+mod store;
 mod terminal;
 mod tickets;
 mod tokens;
@@ -73,6 +74,10 @@ enum Command {
     /// docs/operators.md.
     #[command(subcommand)]
     Vault(vault::Command),
+    /// Where the gateway keeps what it keeps, and moving it: from the data directory into a database, and back. See
+    /// docs/operators.md.
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 /// Whom an operator's command is for, and how the answer is written.
@@ -137,6 +142,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(command),
         Command::Tokens(command) => tokens::run(command),
         Command::Vault(command) => vault::run(command),
+        Command::Store(command) => store::run(command),
     }
 }
 

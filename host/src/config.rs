@@ -177,10 +177,6 @@ pub struct Config {
     pub notes: Vec<String>,
 }
 
-/// Variables of the public interface that this version does not act on yet. Setting one is
-/// noted at start: silence would look like obedience.
-const NOT_YET: &[&str] = &[];
-
 /// A variable of the process environment.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -310,21 +306,14 @@ impl Config {
             tickets,
             plugins: plugins::read(&mut vars),
             data_dir: vars.path("CORTEX_DATA_DIR", "./data"),
-            database,
             shares_data_dir: false,
-            fleet: fleet::read(&mut vars, &state_keys),
+            fleet: fleet::read(&mut vars, &state_keys, database.as_ref()),
+            database,
             state_keys,
             audit: audit::read(&mut vars),
             audit_hash_key: vars.secret("CORTEX_AUDIT_HASH_KEY"),
             notes: Vec::new(),
         };
-        for name in NOT_YET {
-            if vars.text(name).is_some() {
-                vars.note(format!(
-                    "{name} is set, but this version does not act on it yet"
-                ));
-            }
-        }
         vars.finish().map(|notes| Self { notes, ..config })
     }
 }

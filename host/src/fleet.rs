@@ -16,6 +16,7 @@ mod lease;
 mod link;
 mod members;
 mod news;
+mod postgres;
 mod redis;
 mod shared;
 mod words;
@@ -31,6 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use crate::config::FleetConfig;
+use crate::postgres::BadDatabase;
 use alone::Alone;
 use engine::Engine;
 pub use figures::{Figures, Operation};
@@ -40,6 +42,7 @@ pub use lease::Lease;
 use lease::{Asked, Turns};
 use news::News;
 pub use news::{Heard, Hearing};
+use postgres::Postgres;
 use redis::Redis;
 pub use redis::{Looked, look};
 use shared::Shared;
@@ -91,13 +94,16 @@ impl Fleet {
 
     /// Joins the others. Waits some seconds for the engine; where it does not come, everything is [`Away`] until
     /// it does.
-    pub async fn join(config: &FleetConfig) -> Self {
-        match config {
-            FleetConfig::Alone => Self::alone(),
-            FleetConfig::Redis { url, prefix } => {
-                Self::share(Box::new(Redis::at(url, prefix))).await
-            }
-        }
+    ///
+    /// # Errors
+    /// [`BadDatabase`], when nothing could ever be connected to.
+    pub async fn join(config: &FleetConfig) -> Result<Self, BadDatabase> {
+        let engine: Box<dyn Engine> = match config {
+            FleetConfig::Alone => return Ok(Self::alone()),
+            FleetConfig::Redis { url, prefix } => Box::new(Redis::at(url, prefix)),
+            FleetConfig::Postgres(url) => Box::new(Postgres::at(url)?),
+        };
+        Ok(Self::share(engine).await)
     }
 
     async fn share(engine: Box<dyn Engine>) -> Self {

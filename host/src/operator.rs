@@ -51,6 +51,8 @@ pub enum Command {
     Lock(Locking),
     /// Records of requests.
     Audit(Audit),
+    /// Where things are kept, and how much there is.
+    Store,
 }
 
 /// Why a command was not carried out.
@@ -86,6 +88,7 @@ pub async fn run(
         Command::Tokens(asked) => tokens::run(gateway, store, asked).await,
         Command::Vault(asked) => vault::run(gateway, store, asked).await,
         Command::Audit(asked) => audit::run(gateway, store, data_dir, asked).await,
+        Command::Store => Ok(serde_json::json!(store.standing().await?)),
         Command::Lock(asked) => lock::run(running(gateway)?, asked).await,
         Command::Definitions(asked) => baseline::run(running(gateway)?, asked).await,
     }

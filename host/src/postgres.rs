@@ -15,6 +15,8 @@ use deadpool_postgres::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
+use tokio_postgres::Socket;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{DatabaseConfig, DatabaseUrl, NotADatabaseUrl};
@@ -333,6 +335,56 @@ impl Database {
         committed.map_err(|error| told(number, &error))?;
         Ok(outcomes)
     }
+}
+
+/// Makes connections beside the pool, for what needs one of its own.
+pub(crate) struct Connector {
+    options: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+}
+
+/// A connection that somebody has to drive.
+pub(crate) type Undriven =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+impl Connector {
+    /// Nothing is connected to yet.
+    ///
+    /// # Errors
+    /// [`BadDatabase`].
+    pub(crate) fn new(url: &DatabaseUrl) -> Result<Self, BadDatabase> {
+        let options = ours(url.to_options());
+        let tls = MakeRustlsConnect::new(tls()?);
+        Ok(Self { options, tls })
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`PostgresError::Unavailable`].
+    pub(crate) async fn connect(
+        &self,
+    ) -> Result<(tokio_postgres::Client, Undriven), PostgresError> {
+        let connected = self.options.connect(self.tls.clone()).await;
+        connected.map_err(|error| match told(0, &error) {
+            // Not let in: to ask again later may help.
+            PostgresError::Refused { message, .. } => PostgresError::Unavailable(message),
+            other => other,
+        })
+    }
+}
+
+/// How the gateway's own database is connected to.
+fn ours(mut options: tokio_postgres::Config) -> tokio_postgres::Config {
+    options.connect_timeout(CONNECT);
+    options.keepalives_idle(SILENCE);
+    options.keepalives_interval(SILENCE / 5);
+    options.keepalives_retries(3);
+    options.tcp_user_timeout(SILENCE);
+    if options.get_application_name().is_none() {
+        options.application_name("cortex-gateway");
+    }
+    options
 }
 
 fn tls() -> Result<ClientConfig, rustls::Error> {

@@ -11,7 +11,9 @@ mod local;
 mod postgres;
 mod range;
 mod record;
+pub mod transfer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::config::DatabaseConfig;
-use crate::postgres::Database;
+use crate::postgres::{Database, schema};
 use divided::Divided;
 pub use figures::{Asked, Figures};
 use local::Local;
@@ -157,6 +159,30 @@ pub enum Committed {
     Conflict,
 }
 
+/// How much there is in a space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Records.
+    pub records: u64,
+    /// Their keys and values, in bytes.
+    pub bytes: u64,
+}
+
+/// How a store is, for operators.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// `sled` or `postgresql`.
+    pub engine: &'static str,
+    /// The database, without user and password.
+    pub database: Option<String>,
+    /// Version of its tables, and the version that this gateway knows.
+    pub schema: Option<(i32, i32)>,
+    /// What all gateways share, by space.
+    pub shared: BTreeMap<String, Tally>,
+    /// What belongs to the audit trail in the data directory, by space.
+    pub own: BTreeMap<String, Tally>,
+}
+
 /// What an engine has to do. Everything else is made of it.
 trait Engine: Send + Sync {
     fn get(&self, space: Space, key: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
@@ -210,6 +236,21 @@ impl Store {
         Self::with(own, database).await
     }
 
+    /// Opens the store of a data directory, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] when there is none, and those of [`open`](Self::open).
+    pub async fn open_existing(data_dir: &Path) -> Result<Self, StoreError> {
+        if !Self::exists(data_dir) {
+            let why = format!(
+                "there is no store in `{}`; hint: set CORTEX_DATA_DIR to where the gateway keeps its files",
+                data_dir.display()
+            );
+            return Err(StoreError::Engine(why));
+        }
+        Self::open(data_dir, None).await
+    }
+
     /// Whether a data directory has a store.
     pub fn exists(data_dir: &Path) -> bool {
         Local::exists(data_dir)
@@ -221,6 +262,19 @@ impl Store {
     /// [`StoreError::Unavailable`] and [`StoreError::Engine`].
     pub async fn temporary(database: Option<&DatabaseConfig>) -> Result<Self, StoreError> {
         Self::with(Local::temporary().await?, database).await
+    }
+
+    /// Looks at what is in a database, without making anything there. `None`: there are no tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] and [`StoreError::Engine`].
+    pub async fn look(config: &DatabaseConfig) -> Result<Option<Self>, StoreError> {
+        let database = Database::own(config).map_err(|e| StoreError::Engine(e.to_string()))?;
+        let version = schema::look(&database).await;
+        match version.map_err(|error| StoreError::Engine(error.to_string()))? {
+            version if version.version < schema::KNOWN => Ok(None),
+            _ => Self::temporary(Some(config)).await.map(Some),
+        }
     }
 
     async fn with(own: Local, database: Option<&DatabaseConfig>) -> Result<Self, StoreError> {
@@ -265,6 +319,48 @@ impl Store {
             Ok(false)
         };
         Ok(has_any(&self.own).await? && !has_any(shared).await?)
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn standing(&self) -> Result<Standing, StoreError> {
+        let (mut shared, mut own) = (BTreeMap::new(), BTreeMap::new());
+        for space in Space::ALL {
+            let name = space.name().to_owned();
+            if space.is_of_the_trail() {
+                own.insert(name, self.own.tally(space).await?);
+            } else if self.shared.is_none() {
+                shared.insert(name, self.own.tally(space).await?);
+            } else {
+                shared.insert(name, Tally::default());
+            }
+        }
+        let Some(database) = &self.shared else {
+            return Ok(Standing {
+                engine: "sled",
+                database: None,
+                schema: None,
+                shared,
+                own,
+            });
+        };
+        shared.extend(database.tally().await?);
+        let version = schema::look(database.database()).await;
+        let version = version.map_err(|error| StoreError::Engine(error.to_string()))?;
+        Ok(Standing {
+            engine: "postgresql",
+            database: Some(database.place().to_owned()),
+            schema: Some((version.version, schema::KNOWN)),
+            shared,
+            own,
+        })
+    }
+
+    /// Whether other gateways change it, too: what was read once may be otherwise by now.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     /// The database that several gateways share, if there is one.

@@ -117,8 +117,9 @@ impl Vault {
     /// any.
     pub async fn open(store: &Store, keys: &[Key256]) -> Result<Self, VaultError> {
         let (vault, is_new) = Self::fitting(store, keys).await?;
-        if is_new {
-            vault.write_check(None).await?;
+        if is_new && vault.write_check(None).await? == Committed::Conflict {
+            // Another gateway was faster, and may have another key.
+            return Self::look(store, keys).await;
         }
         Ok(vault)
     }
@@ -160,14 +161,12 @@ impl Vault {
         Ok(!ACCOUNTS.scan(store, first).await?.is_empty())
     }
 
-    async fn write_check(&self, before: Option<&Found<Sealed>>) -> Result<(), VaultError> {
+    async fn write_check(&self, before: Option<&Found<Sealed>>) -> Result<Committed, VaultError> {
         let mut batch = Batch::default();
         CHECK.expect(&mut batch, CHECK_KEY, before);
         let sealed = self.seal(Kind::Check, CHECK_KEY, CHECK_TEXT)?;
         CHECK.put(&mut batch, CHECK_KEY, &sealed)?;
-        // Who was faster wrote the same.
-        self.store.commit(batch).await?;
-        Ok(())
+        Ok(self.store.commit(batch).await?)
     }
 
     /// The account of somebody at a server.

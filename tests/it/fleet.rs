@@ -1,5 +1,6 @@
-//! What several gateways share, with a real Redis: one list of what any engine does, and what happens when
-//! it goes away.
+//! What several gateways share, with a real Redis and a real PostgreSQL: one list of what any engine does,
+//! and what happens when it goes away.
 
 mod engines;
 mod rates;
+mod servers;

@@ -25,6 +25,7 @@ mod fleet_accounts;
 mod fleet_catalog;
 mod hostile;
 mod idle;
+mod instances;
 mod integrity;
 mod lifecycle;
 mod limits;

@@ -96,6 +96,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
                 "host/src/seal/key_file.rs",
                 "host/src/stdio/oauth/store.rs",
                 "host/src/store/local.rs",
+                "host/src/store/transfer/file.rs",
                 "host/src/operator/socket.rs",
                 "host/src/server/admin/metrics/process.rs",
                 "host/src/vault/tests.rs",

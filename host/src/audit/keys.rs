@@ -4,7 +4,9 @@
 //! Knows nothing of records and files.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use hmac::{Hmac, Mac};
@@ -28,6 +30,10 @@ const KEYS: Table<KeyRecord> = Table::new(Space::AuditKeys, 1);
 
 /// Keys that are kept in memory.
 const CACHED: u64 = 10_000;
+/// For how long, where other gateways may forget a subject: so long may this one go on with its key.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How often keys are looked up again when other gateways make them at the same time.
+const TRIES: usize = 8;
 
 /// Which key is whose. The subject is only in its place, as a digest.
 #[derive(Serialize, Deserialize)]
@@ -145,8 +151,8 @@ impl Keys {
     pub(super) fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
-            owners: Cache::new(CACHED),
-            ids: Cache::new(CACHED),
+            owners: cache(store),
+            ids: cache(store),
             changing: Mutex::default(),
         }
     }
@@ -176,6 +182,27 @@ impl Keys {
         keys: &mut [Option<Arc<SubjectKey>>],
     ) -> Result<(), KeyError> {
         let _changing = self.changing.lock().await;
+        let known = keys.to_vec();
+        for _ in 0..TRIES {
+            if self.find_or_make(owners, keys).await? == Committed::Yes {
+                for (owner, key) in owners.iter().zip(keys.iter()) {
+                    if let Some(key) = key {
+                        self.owners.insert(owner.clone(), Arc::clone(key));
+                    }
+                }
+                return Ok(());
+            }
+            // Another gateway has made a key of the same subject: it is that one's.
+            keys.clone_from_slice(&known);
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    async fn find_or_make(
+        &self,
+        owners: &[Option<Owner>],
+        keys: &mut [Option<Arc<SubjectKey>>],
+    ) -> Result<Committed, KeyError> {
         let mut found: BTreeMap<Vec<u8>, Arc<SubjectKey>> = BTreeMap::new();
         let mut batch = Batch::default();
         for (owner, key) in owners.iter().zip(keys.iter_mut()) {
@@ -193,15 +220,7 @@ impl Keys {
             found.insert(place, Arc::clone(&one));
             *key = Some(one);
         }
-        if self.store.commit(batch).await? == Committed::Conflict {
-            return Err(StoreError::Contended.into());
-        }
-        for (owner, key) in owners.iter().zip(keys.iter()) {
-            if let Some(key) = key {
-                self.owners.insert(owner.clone(), Arc::clone(key));
-            }
-        }
-        Ok(())
+        Ok(self.store.commit(batch).await?)
     }
 
     async fn stored(&self, place: &[u8]) -> Result<Option<Arc<SubjectKey>>, KeyError> {
@@ -294,6 +313,18 @@ impl Keys {
         self.owners.invalidate_all();
         self.ids.invalidate_all();
         Ok(erased)
+    }
+}
+
+fn cache<K, V>(store: &Store) -> Cache<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    let cache = Cache::builder().max_capacity(CACHED);
+    match store.is_shared() {
+        true => cache.time_to_live(REMEMBERED).build(),
+        false => cache.build(),
     }
 }
 

@@ -1,4 +1,5 @@
 //! `CORTEX_REDIS_URL`, `CORTEX_FLEET_NAME`: through what the gateways of one store share what need not be kept.
+//! Without Redis it is their database.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +7,7 @@ use std::str::FromStr;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion};
 use thiserror::Error;
 
+use super::database::{DatabaseConfig, DatabaseUrl};
 use super::vars::Vars;
 use crate::types::Key256;
 
@@ -26,6 +28,8 @@ pub enum FleetConfig {
         /// What all of its keys begin with.
         prefix: String,
     },
+    /// The database that is shared anyway.
+    Postgres(DatabaseUrl),
 }
 
 /// Where a Redis server is, and with what it lets in. Prints as `[redacted]`.
@@ -73,24 +77,33 @@ impl fmt::Debug for RedisUrl {
     }
 }
 
-/// `state_keys`: those that every instance must have.
-pub(super) fn read(vars: &mut Vars<'_>, state_keys: &[Key256]) -> FleetConfig {
+/// `state_keys`: those that every instance must have. `database`: what they share already.
+pub(super) fn read(
+    vars: &mut Vars<'_>,
+    state_keys: &[Key256],
+    database: Option<&DatabaseConfig>,
+) -> FleetConfig {
     let name = name(vars);
+    let without = database.map_or(FleetConfig::Alone, |database| {
+        FleetConfig::Postgres(database.url.clone())
+    });
     let Some(text) = vars.secret("CORTEX_REDIS_URL") else {
-        return FleetConfig::Alone;
+        return without;
     };
     let url = match text.reveal().parse() {
         Ok(url) => url,
         Err(error @ BadRedisUrl) => {
             vars.wrong("CORTEX_REDIS_URL", None, &error.to_string());
-            return FleetConfig::Alone;
+            return without;
         }
     };
-    if state_keys.is_empty() {
+    // With a database it was asked for already.
+    if state_keys.is_empty() && database.is_none() {
         vars.wrong(
             "CORTEX_STATE_KEY",
             None,
-            "required with CORTEX_REDIS_URL, and the same at all instances: what `openssl rand -base64 32` prints",
+            "required with CORTEX_REDIS_URL, the same at every gateway, or none could open what another has sealed: \
+             `openssl rand -base64 32` prints one",
         );
     }
     FleetConfig::Redis {

@@ -339,15 +339,6 @@ fn tickets_go_to_backends_that_are_there_and_to_a_hook_that_is_not_shown() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_said() {
-    let config = read(&[DEV, ("CORTEX_DATABASE_URL", "postgresql://db/x")]).expect("usable");
-    assert_eq!(
-        config.notes,
-        ["CORTEX_DATABASE_URL is set, but this version does not act on it yet"]
-    );
-}
-
-#[test]
 fn a_fleet_needs_one_redis_and_one_state_key() {
     let key = crate::types::Key256::new([7; 32]).to_text();
     let key = ("CORTEX_STATE_KEY", key.reveal());

@@ -16,8 +16,8 @@ const NONE_LEFT: u64 = 64;
 /// Less than this many MiB is worth a look.
 const LITTLE_LEFT: u64 = 1024;
 
-/// `runs`: a gateway has the directory open, and is asked.
-pub(super) async fn look(config: &Config, runs: bool) -> Section {
+/// `runs`: a gateway has the directory open, and is asked. `reached`: if there is a database, it can be asked.
+pub(super) async fn look(config: &Config, runs: bool, reached: bool) -> Section {
     let mut section = Section::new("data directory");
     let dir = &config.data_dir;
     let shown = dir.display();
@@ -39,7 +39,14 @@ pub(super) async fn look(config: &Config, runs: bool) -> Section {
     if runs {
         section.ok(format!("`{shown}` is in use by a running gateway"));
         running(&mut section, config).await;
-    } else if Store::exists(dir) {
+    } else if let (Some(database), true) = (&config.database, reached) {
+        // Not the gateway's own part: that has nothing to do with keys.
+        match Store::look(database).await {
+            Ok(Some(store)) => keys_fit(&mut section, config, &store).await,
+            Ok(None) => no_key(&mut section, config),
+            Err(error) => section.told(State::Broken, &error.to_string()),
+        }
+    } else if config.database.is_none() && Store::exists(dir) {
         own(&mut section, config).await;
     } else {
         section.ok("there is no store yet: the first start makes it");
@@ -67,17 +74,22 @@ fn room(section: &mut Section, dir: &Path) {
     }
 }
 
-/// Whether the store opens, and whether the keys open what is in its vault.
+/// Whether the store opens, and what is in it.
 async fn own(section: &mut Section, config: &Config) {
     let store = match Store::open(&config.data_dir, None).await {
         Ok(store) => store,
         Err(error) => return section.told(State::Broken, &format!("{error}")),
     };
     section.ok("the store opens, and no gateway has it open");
+    keys_fit(section, config, &store).await;
+}
+
+/// Whether the keys open what is in the vault.
+async fn keys_fit(section: &mut Section, config: &Config, store: &Store) {
     let keys = &config.accounts.vault_keys;
-    let status = match Vault::look(&store, keys).await {
+    let status = match Vault::look(store, keys).await {
         Ok(vault) => vault.status().await,
-        Err(VaultError::NoKey) => match Vault::is_used(&store).await {
+        Err(VaultError::NoKey) => match Vault::is_used(store).await {
             Ok(true) => {
                 return section.broken(
                     "accounts are linked, but nothing can open them",

@@ -1,5 +1,7 @@
 //! The `kv` import: what plugins keep, each in a space of its own, as much as the operator granted.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -68,33 +70,45 @@ impl Kept {
     ) -> Result<(), Failed> {
         let place = place(plugin, key);
         let owner = plugin.as_str().as_bytes();
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             let before = VALUES.get(&self.0, &place).await?;
             let bytes = before.as_ref().map(|found| found.value.bytes());
             if expected.is_some_and(|expected| expected != bytes.as_deref()) {
                 return Err(Failed::Changed);
             }
-            let used = USED.get(&self.0, owner).await?;
             let size =
                 |value: Option<&[u8]>| value.map_or(0, |value| (key.len() + value.len()) as u64);
             let (was, will) = (size(bytes.as_deref()), size(value));
+            let mut batch = Batch::default();
+            VALUES.expect(&mut batch, &place, before.as_ref());
+            match value {
+                Some(value) => VALUES.put(&mut batch, &place, &Value::new(value))?,
+                None => VALUES.remove(&mut batch, &place),
+            }
+            // As much as before: whoever counts something at many gateways is not in the way of all other
+            // calls of its plugin.
+            if was == will {
+                match self.0.commit(batch).await? {
+                    Committed::Yes => return Ok(()),
+                    Committed::Conflict => {
+                        pause(tried).await;
+                        continue;
+                    }
+                }
+            }
+            let used = USED.get(&self.0, owner).await?;
             let now = used.as_ref().map_or(0, |used| used.value.bytes);
             let next = now.saturating_sub(was).saturating_add(will);
             // What is kept may shrink even where a grant was made smaller.
             if will > was && next > quota {
                 return Err(Failed::Full);
             }
-            let mut batch = Batch::default();
-            VALUES.expect(&mut batch, &place, before.as_ref());
             USED.expect(&mut batch, owner, used.as_ref());
-            match value {
-                Some(value) => VALUES.put(&mut batch, &place, &Value::new(value))?,
-                None => VALUES.remove(&mut batch, &place),
-            }
             USED.put(&mut batch, owner, &Used { bytes: next })?;
             if self.0.commit(batch).await? == Committed::Yes {
                 return Ok(());
             }
+            pause(tried).await;
         }
         Err(Failed::Store(StoreError::Contended))
     }
@@ -130,6 +144,13 @@ impl Value {
     fn bytes(&self) -> Vec<u8> {
         STANDARD_NO_PAD.decode(&self.0).unwrap_or_default()
     }
+}
+
+/// Lets whoever was faster finish.
+async fn pause(tried: usize) {
+    let longest = 1 + tried.min(20) as u64;
+    let random = uuid::Uuid::now_v7().as_u128() as u64;
+    tokio::time::sleep(Duration::from_millis(random % longest)).await;
 }
 
 /// Where a key of a plugin is. No name holds the byte that ends it.

@@ -22,12 +22,13 @@ struct Migration {
 }
 
 /// All of them. What was released is never edited: a change is a new one.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    needs: 1,
-    // `C` is the order of bytes, and depends on no version of a library. Room in each page lets a new value
-    // take its place without a new entry in the index.
-    sql: "\
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        needs: 1,
+        // `C` is the order of bytes, and depends on no version of a library. Room in each page lets a new value
+        // take its place without a new entry in the index.
+        sql: "\
         CREATE TABLE cortex.records ( \
             space text COLLATE \"C\" NOT NULL, \
             key bytea NOT NULL, \
@@ -35,7 +36,46 @@ const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (space, key) \
         ) WITH (fillfactor = 85); \
         CREATE TABLE cortex.commits (id uuid PRIMARY KEY)",
-}];
+    },
+    Migration {
+        version: 2,
+        needs: 1,
+        // What gateways share that need not be kept (`fleet/postgres.rs`). A crash may empty what is `UNLOGGED`, and
+        // must not let anybody use a claim or a lease twice.
+        sql: "\
+        CREATE UNLOGGED TABLE cortex.fleet_values ( \
+            shelf text COLLATE \"C\" NOT NULL, \
+            key bytea NOT NULL, \
+            value bytea NOT NULL, \
+            ends timestamptz NOT NULL, \
+            PRIMARY KEY (shelf, key) \
+        ); \
+        CREATE INDEX ON cortex.fleet_values (ends); \
+        CREATE UNLOGGED TABLE cortex.fleet_allowances ( \
+            key bytea PRIMARY KEY, \
+            due bigint NOT NULL, \
+            early bigint NOT NULL \
+        ) WITH (fillfactor = 50); \
+        CREATE UNLOGGED TABLE cortex.fleet_news ( \
+            id uuid PRIMARY KEY, \
+            news bytea NOT NULL, \
+            ends timestamptz NOT NULL \
+        ); \
+        CREATE UNLOGGED TABLE cortex.fleet_epoch (one boolean PRIMARY KEY, name text NOT NULL); \
+        CREATE TABLE cortex.fleet_claims ( \
+            shelf text COLLATE \"C\" NOT NULL, \
+            key bytea NOT NULL, \
+            ends timestamptz NOT NULL, \
+            PRIMARY KEY (shelf, key) \
+        ); \
+        CREATE INDEX ON cortex.fleet_claims (ends); \
+        CREATE TABLE cortex.fleet_leases ( \
+            name bytea PRIMARY KEY, \
+            holder uuid NOT NULL, \
+            ends timestamptz NOT NULL \
+        )",
+    },
+];
 
 /// The tables that this gateway knows.
 pub(crate) const KNOWN: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -167,6 +207,50 @@ async fn migrate(database: &Database) -> Result<Version, SchemaError> {
         );
     }
     Ok(now)
+}
+
+/// What the user may not do that a gateway has to do. Changes nothing.
+///
+/// # Errors
+/// [`SchemaError::Database`].
+pub(crate) async fn missing_rights(
+    database: &Database,
+    version: Version,
+) -> Result<Vec<&'static str>, SchemaError> {
+    let mut asked = Vec::new();
+    if version.version == 0 {
+        // The schema may have been made for it.
+        asked.push((
+            "make tables (CREATE on the schema or on the database)",
+            "SELECT CASE WHEN to_regnamespace('cortex') IS NULL \
+             THEN has_database_privilege(current_database(), 'CREATE') \
+             ELSE has_schema_privilege('cortex', 'CREATE') END",
+        ));
+    } else {
+        asked.push((
+            "read and write records",
+            "SELECT has_table_privilege('cortex.records', 'SELECT') AND has_table_privilege('cortex.records', 'INSERT') \
+             AND has_table_privilege('cortex.records', 'UPDATE') AND has_table_privilege('cortex.records', 'DELETE') \
+             AND has_table_privilege('cortex.commits', 'SELECT') AND has_table_privilege('cortex.commits', 'INSERT') \
+             AND has_table_privilege('cortex.commits', 'DELETE')",
+        ));
+        if version.version < KNOWN {
+            asked.push((
+                "change tables (CREATE on the schema)",
+                "SELECT has_schema_privilege('cortex', 'CREATE')",
+            ));
+        }
+    }
+    let connection = database.connection().await?;
+    let mut missing = Vec::new();
+    for (what, sql) in asked {
+        let row = connection.query_one(sql, &[]).await.map_err(failed)?;
+        if !row.get::<_, bool>(0) {
+            missing.push(what);
+        }
+    }
+    connection.give_back();
+    Ok(missing)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

@@ -16,10 +16,12 @@ use sled::transaction::{
     ConflictableTransactionError, TransactionError, Transactional as _, TransactionalTree,
 };
 
-use super::{Batch, Bytes, Committed, Engine, Range, Scan, Space, StoreError};
+use super::{Batch, Bytes, Committed, Engine, Range, Scan, Space, StoreError, Tally};
 
 /// Name of the folder.
 const FOLDER: &str = "store";
+/// Name of the folder in which another store is made that is to take its place.
+const ASIDE: &str = "store.importing";
 /// What sled may keep in memory, in bytes. Tickets and approvals are few.
 const CACHE: u64 = 8 * 1024 * 1024;
 
@@ -50,6 +52,91 @@ impl Local {
         let name = format!("cortex-gateway-{}", uuid::Uuid::now_v7().simple());
         let folder = std::env::temp_dir().join(name);
         blocking(move || open(folder, true)).await.map(Self)
+    }
+}
+
+/// A data directory within a data directory, for a store that is to take the place of the one that is there.
+pub(super) struct Aside {
+    data_dir: PathBuf,
+    aside: PathBuf,
+}
+
+impl Aside {
+    /// As a data directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.aside
+    }
+
+    /// Puts the new store where the old one is, in one step. Neither may be open.
+    pub(super) fn take_the_place(self) -> std::io::Result<()> {
+        let (new, old) = (self.aside.join(FOLDER), self.data_dir.join(FOLDER));
+        // What `sled` locks, so that nobody opens the old one now.
+        let locked = File::open(old.join("db"))?;
+        rustix::fs::flock(
+            &locked,
+            rustix::fs::FlockOperation::NonBlockingLockExclusive,
+        )?;
+        let (cwd, exchange) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+        rustix::fs::renameat_with(cwd, &new, cwd, &old, exchange)?;
+        File::open(&self.data_dir)?.sync_all()
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // By now what is in it is of no use, and the next import begins with deleting it, too.
+        let _ = std::fs::remove_dir_all(&self.aside);
+    }
+}
+
+impl Local {
+    /// Makes room for another store.
+    pub(super) fn aside(data_dir: &Path) -> Result<Aside, StoreError> {
+        let aside = data_dir.join(ASIDE);
+        match std::fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let why = format!("cannot delete `{}`: {error}", aside.display());
+                Err(StoreError::Engine(why))
+            }
+            _ => Ok(Aside {
+                data_dir: data_dir.to_owned(),
+                aside,
+            }),
+        }
+    }
+
+    /// Puts records there without handing them to the disk.
+    pub(super) async fn fill(&self, records: Vec<(Space, Bytes, Bytes)>) -> Result<(), StoreError> {
+        let open = Arc::clone(&self.0);
+        blocking(move || {
+            for (space, key, value) in records {
+                let put = open.tree(space).insert(key, value);
+                put.map_err(|e| failed(&e))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Hands everything to the disk.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        let open = Arc::clone(&self.0);
+        blocking(move || open.settle()).await
+    }
+
+    /// How much there is in a space.
+    pub(super) async fn tally(&self, space: Space) -> Result<Tally, StoreError> {
+        let open = Arc::clone(&self.0);
+        blocking(move || {
+            let mut tally = Tally::default();
+            for pair in open.tree(space) {
+                let (key, value) = pair.map_err(|e| failed(&e))?;
+                tally.records += 1;
+                tally.bytes += (key.len() + value.len()) as u64;
+            }
+            Ok(tally)
+        })
+        .await
     }
 }
 
@@ -161,14 +248,20 @@ impl Open {
             });
         match outcome {
             Ok(()) => {
-                self.db.flush().map_err(|e| failed(&e))?;
-                let synced = self.file.sync_data();
-                synced.map_err(|e| StoreError::Engine(format!("cannot write to the disk: {e}")))?;
+                self.settle()?;
                 Ok(Committed::Yes)
             }
             Err(TransactionError::Abort(())) => Ok(Committed::Conflict),
             Err(TransactionError::Storage(error)) => Err(failed(&error)),
         }
+    }
+}
+
+impl Open {
+    fn settle(&self) -> Result<(), StoreError> {
+        self.db.flush().map_err(|e| failed(&e))?;
+        let synced = self.file.sync_data();
+        synced.map_err(|e| StoreError::Engine(format!("cannot write to the disk: {e}")))
     }
 }
 

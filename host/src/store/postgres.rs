@@ -7,6 +7,7 @@
 //! Knows nothing of how the tables came to be: that is [`schema`].
 
 mod change;
+mod whole;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ const GET: &str = "SELECT value FROM cortex.records WHERE space = $1 AND key = $
 #[derive(Clone)]
 pub(super) struct Shared {
     database: Database,
+    /// Where it is.
+    place: Arc<str>,
     figures: Arc<Figures>,
 }
 
@@ -55,12 +58,17 @@ impl Shared {
         }
         Ok(Self {
             database,
+            place: config.url.to_string().into(),
             figures: Arc::default(),
         })
     }
 
     pub(super) fn database(&self) -> &Database {
         &self.database
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
     }
 
     pub(super) fn figures(&self) -> &Arc<Figures> {
@@ -190,7 +198,7 @@ async fn pause(tried: &mut u32) {
     let longest = 10_u64 << (*tried).min(6);
     *tried += 1;
     // Those who were in each other's way should not meet again.
-    let random = uuid::Uuid::new_v4().as_u128() as u64;
+    let random = uuid::Uuid::now_v7().as_u128() as u64;
     tokio::time::sleep(Duration::from_millis(longest / 2 + random % longest)).await;
 }
 

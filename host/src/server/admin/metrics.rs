@@ -5,6 +5,7 @@
 
 mod audit;
 mod catalog;
+mod database;
 mod fleet;
 mod plugins;
 mod process;
@@ -22,6 +23,7 @@ pub(super) async fn text(gw: &Gateway) -> String {
     tokens::tell(gw, &mut to).await;
     catalog::tell(gw, &mut to).await;
     plugins::tell(gw, &mut to);
+    database::tell(gw, &mut to);
     fleet::tell(gw, &mut to);
     process::tell(gw, &mut to);
     to.into_text()

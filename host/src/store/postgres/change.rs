@@ -39,7 +39,7 @@ const HOLD: &str = "\
         FOR UPDATE OF record \
     ) AS held";
 /// Puts records where none are.
-const ADD: &str = "\
+pub(super) const ADD: &str = "\
     INSERT INTO cortex.records (space, key, value) \
     SELECT space, key, value FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS added (space, key, value) \
     ORDER BY space COLLATE \"C\", key \
