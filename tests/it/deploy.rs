@@ -427,8 +427,11 @@ fn haproxy_understands_its_configuration() {
     let Some(program) = cortex_tests::balancer::program() else {
         return;
     };
-    let checked = Command::new(program).args(["-c", "-q", "-f"]).arg(&file);
-    let checked = { checked }.output().expect("it runs");
+    let checked = Command::new(program)
+        .args(["-c", "-q", "-f"])
+        .arg(&file)
+        .output()
+        .expect("it runs");
     let told = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success() && told.is_empty(), "{told}");
 }

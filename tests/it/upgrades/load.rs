@@ -27,6 +27,17 @@ pub(super) enum Kind {
     Account,
 }
 
+impl Kind {
+    /// All of them.
+    const ALL: [Self; 5] = [
+        Self::Call,
+        Self::InSession,
+        Self::List,
+        Self::Report,
+        Self::Account,
+    ];
+}
+
 /// What became of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
@@ -93,8 +104,13 @@ impl Load {
         Self { shared, workers }
     }
 
-    /// Waits until this many requests more were answered well, by each kind.
+    /// Waits until this many requests more of each kind were answered well.
     pub(super) async fn goes_on(&self, more: usize) {
+        self.goes_on_with(more, &Kind::ALL).await;
+    }
+
+    /// Waits until this many requests more of each of these kinds were answered well.
+    pub(super) async fn goes_on_with(&self, more: usize, kinds: &[Kind]) {
         let good = || {
             let done = lock(&self.shared.done);
             let mut of: BTreeMap<Kind, usize> = BTreeMap::new();
@@ -110,13 +126,6 @@ impl Load {
         let began = Instant::now();
         loop {
             let now = good();
-            let kinds = [
-                Kind::Call,
-                Kind::InSession,
-                Kind::List,
-                Kind::Report,
-                Kind::Account,
-            ];
             let of = |found: &BTreeMap<Kind, usize>, kind| found.get(kind).copied().unwrap_or(0);
             if kinds
                 .iter()
