@@ -12,10 +12,12 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::oauth_client::register::Registered;
@@ -101,6 +103,8 @@ pub struct Accounts {
 pub struct Vault {
     store: Store,
     sealer: Arc<Sealer>,
+    /// How it was when somebody last looked, for [`Vault::status_lately`].
+    seen: Arc<Mutex<Option<(Instant, Status)>>>,
 }
 
 /// A record and what it was read as, so that a change can tell whether it is still that.
@@ -138,6 +142,7 @@ impl Vault {
         let vault = Self {
             store: store.clone(),
             sealer: sealer.into(),
+            seen: Arc::default(),
         };
         let Some(found) = CHECK.get(store, CHECK_KEY).await? else {
             return Ok((vault, true));

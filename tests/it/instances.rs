@@ -6,6 +6,8 @@ use cortex_tests::postgres::{PASSWORD, Postgres};
 use cortex_tests::{Gateway, GatewayBuilder};
 use serde_json::{Value, json};
 
+use crate::linking::{Stand, VAULT_KEY, modern};
+
 const STATE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 fn builder(postgres: &Postgres) -> GatewayBuilder {
@@ -262,4 +264,43 @@ async fn what_one_gateway_kept_is_moved_into_a_database() {
     }
     let moved = shared.start().await;
     assert_eq!(tickets(&moved).await[0]["whatIWanted"], "moved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_was_linked_at_one_is_used_at_the_other() {
+    let Some(postgres) = Postgres::start() else {
+        return;
+    };
+    let shared = |builder: GatewayBuilder| {
+        builder
+            .env("CORTEX_DATABASE_URL", &postgres.url())
+            .env("CORTEX_STATE_KEY", STATE_KEY)
+    };
+    let stand = Stand::with(shared).await;
+    stand.link("ann").await;
+    let other = GatewayBuilder::new()
+        .mcp_server("notes", &stand.notes.mcp())
+        .env("CORTEX_CANONICAL_URI", &stand.at("/mcp"))
+        .env("CORTEX_DEV_BYPASS_TOKEN", "")
+        .env("CORTEX_TECHNICAL_TOKEN", "")
+        .env("OAUTH_ISSUER", &stand.issuer.url())
+        .env("CORTEX_VAULT_KEY", VAULT_KEY)
+        .env("CORTEX_MCP_NOTES_CATALOG_SUB", "robot");
+    let other = shared(other).start().await;
+    other.ready().await;
+    let token = stand.issuer.token("ann", "mcp:test:use");
+    let client = other.client.with_token(&token);
+    let here = stand.whose("ann").await;
+    // What it offers is asked for in the name of the account that was linked at the first one.
+    let mut there = modern(&client, "notes_whose", json!({})).await;
+    for _ in 0..100 {
+        if there.json()["error"].is_null() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        there = modern(&client, "notes_whose", json!({})).await;
+    }
+    let (text, is_error) = there.tool_text();
+    assert!(!is_error && text.contains("ann-at-notes"), "{text}");
+    assert_eq!(here.tool_text(), (text, false));
 }

@@ -525,3 +525,31 @@ fn secrets_may_be_in_files() {
     }
     assert!(!text.contains(key), "{text}");
 }
+
+#[test]
+fn a_database_needs_a_key_that_all_gateways_have() {
+    let url = ("CORTEX_DATABASE_URL", "postgresql://me:pa55word@db/cortex");
+    let said = read(&[DEV, url]).expect_err("no key").to_string();
+    assert!(
+        said.contains("CORTEX_STATE_KEY: required with CORTEX_DATABASE_URL"),
+        "{said}"
+    );
+    let key = (
+        "CORTEX_STATE_KEY",
+        "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    );
+    let config = read(&[DEV, url, key]).expect("usable");
+    assert!(!format!("{config:?}").contains("pa55word"));
+    let database = config.database.expect("a database");
+    assert_eq!(
+        (database.url.to_string().as_str(), database.connections),
+        ("db:5432/cortex", 8)
+    );
+    let bad = ("CORTEX_DATABASE_URL", "mysql://me:pa55word@db/cortex");
+    let said = read(&[DEV, bad, key]).expect_err("no database").to_string();
+    assert!(
+        said.contains("CORTEX_DATABASE_URL: it is not a URL of the form"),
+        "{said}"
+    );
+    assert!(!said.contains("pa55word"), "{said}");
+}

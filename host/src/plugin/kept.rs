@@ -308,4 +308,34 @@ mod tests {
         }
         assert_eq!(kept.get(&who, "n").await.expect("read"), Some(vec![16]));
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn how_much_a_plugin_keeps_is_right_whoever_changes_it() {
+        let store = Store::temporary(None).await.expect("a store");
+        let who = plugin("counter");
+        let calls = (0..8_u8).map(|n| {
+            // Each is a gateway of its own.
+            let (kept, who) = (Kept(store.clone()), who.clone());
+            tokio::spawn(async move {
+                for round in 0..12_u8 {
+                    let key = format!("k{}", (n + round) % 5);
+                    let long = vec![n; usize::from(1 + (n * 7 + round) % 9)];
+                    let value = (round % 4 != 3).then_some(&long[..]);
+                    let changed = kept.change(&who, &key, None, value, 10_000).await;
+                    assert!(changed.is_ok());
+                }
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.expect("it ends");
+        }
+        let kept = Kept(store.clone());
+        let mut there = 0;
+        for key in kept.keys(&who, "", None, 100).await.expect("read") {
+            let value = kept.get(&who, &key).await.expect("read").expect("there");
+            there += (key.len() + value.len()) as u64;
+        }
+        let used = USED.get(&store, b"counter").await.expect("read");
+        assert_eq!(used.expect("there").value.bytes, there);
+    }
 }

@@ -1,5 +1,7 @@
 //! What operators do with the vault: look at it, change its key, forget somebody.
 
+use std::time::{Duration, Instant};
+
 use tracing::warn;
 
 use super::record::Sealed;
@@ -10,6 +12,9 @@ use super::{
 use crate::seal::KeyId;
 use crate::store::{Batch, Committed, Found, Scan, Table};
 use crate::types::Subject;
+
+/// For how long a status is good enough for [`Vault::status_lately`].
+const LATELY: Duration = Duration::from_secs(5 * 60);
 
 /// What came of a change of the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -45,6 +50,26 @@ impl Vault {
             }
         }
         Ok(status)
+    }
+
+    /// How the vault is, for whoever asks again and again. Looks at every account, so where many gateways
+    /// share it, it may be of some minutes ago.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`].
+    pub async fn status_lately(&self) -> Result<Status, VaultError> {
+        if !self.store.is_shared() {
+            return self.status().await;
+        }
+        let mut seen = self.seen.lock().await;
+        match &*seen {
+            Some((at, status)) if at.elapsed() < LATELY => Ok(status.clone()),
+            _ => {
+                let status = self.status().await?;
+                *seen = Some((Instant::now(), status.clone()));
+                Ok(status)
+            }
+        }
     }
 
     /// Seals everything with the first key of the ring, while the gateway runs. Afterwards the other

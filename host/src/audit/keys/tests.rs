@@ -70,3 +70,27 @@ async fn what_is_forgotten_is_forgotten_and_nothing_else() {
     assert_eq!(one(&keys, &bob).await.id, third.id);
     assert!(matches!(keys.named("strange").await, Ok(Named::Unknown)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_that_make_a_key_at_the_same_time_have_the_same() {
+    let store = Store::temporary(None).await.expect("a store");
+    for round in 0..20 {
+        let making: Vec<_> = (0..4)
+            .map(|_| {
+                // Each is a gateway of its own.
+                let keys = Keys::new(&store);
+                tokio::spawn(async move {
+                    let ann = owner("a", &format!("ann {round}"));
+                    let bob = owner("a", &format!("bob {round}"));
+                    let found = keys.of([ann, bob].into_iter()).await.expect("keys");
+                    found.iter().map(|key| key.id.clone()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let mut ids = std::collections::BTreeSet::new();
+        for one in making {
+            ids.insert(one.await.expect("it ends"));
+        }
+        assert_eq!(ids.len(), 1, "{ids:?}");
+    }
+}

@@ -31,6 +31,10 @@ impl Shared {
     async fn begin(&self, how: &str) -> Result<Whole, StoreError> {
         let connection = self.database().connection().await?;
         connection.batch_execute(how).await.map_err(failed)?;
+        // All of it takes as long as it takes.
+        let patient =
+            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+        connection.batch_execute(patient).await.map_err(failed)?;
         Ok(Whole(connection))
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn tell(gw: &Gateway, to: &mut Exposition) {
 
 async fn accounts(gw: &Gateway, to: &mut Exposition) {
     let status = match gw.accounts.vault() {
-        Some(vault) => vault.status().await.ok(),
+        Some(vault) => vault.status_lately().await.ok(),
         None => None,
     };
     let mut family = to.family(
