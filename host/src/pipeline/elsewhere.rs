@@ -183,3 +183,19 @@ fn heard(gw: &Arc<Gateway>, news: News) {
         News::Resume(..) | News::Answered(..) | News::Listens(..) | News::Subscribed(..) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_is_small_and_what_a_later_version_says_is_passed_over() {
+        let session = SessionId::new();
+        let news = News::Level(session, LogLevel::Error);
+        let text = serde_json::to_vec(&news).expect("text");
+        let read: News = serde_json::from_slice(&text).expect("news");
+        assert!(matches!(read, News::Level(of, LogLevel::Error) if of == session));
+        assert!(text.len() < 100);
+        assert!(serde_json::from_str::<News>(r#"{"Later":[1]}"#).is_err());
+    }
+}

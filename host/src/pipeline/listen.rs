@@ -86,8 +86,12 @@ pub(super) async fn get(
         Some(session) => {
             let last = version::single(headers, "last-event-id").ok().flatten();
             let last = last.as_deref().and_then(EventId::parse);
-            let came = elsewhere::comes_from_elsewhere(gw, session.id).await;
-            let last = last.or(came.then(EventId::unknown));
+            let last = match last {
+                None if elsewhere::comes_from_elsewhere(gw, session.id).await => {
+                    Some(EventId::unknown())
+                }
+                last => last,
+            };
             gw.watches.renew(session.id, &caller);
             let opened = gw.streams.open_session(session.id, principal, last, seen);
             let (reader, id) = opened.map_err(Refusal::NoStream)?;

@@ -127,7 +127,7 @@ fn keys_whose_ids_collide_are_both_tried() {
     let text = sealer(&[2])
         .seal(Purpose::Session, BINDING, b"p")
         .expect("sealed");
-    ring.first.id = ring.others[0].id;
+    ring.ring[0].id = ring.ring[1].id;
     assert_eq!(
         ring.open(Purpose::Session, BINDING, &text)
             .map(|opened| opened.to_vec()),

@@ -200,3 +200,23 @@ async fn a_waiting_reader_is_woken() {
     look(&hub, 2);
     assert!(matches!(waiting.await, Ok(Next::Frame(_))));
 }
+
+#[test]
+fn who_listens_at_another_gateway_now_is_told_so_and_learns_there_what_may_have_changed() {
+    let (here, there) = (Arc::new(Hub::new(BOUNDS)), Arc::new(Hub::new(BOUNDS)));
+    let session = SessionId::new();
+    let opened = here.open_session(session, principal("ann"), None, view(1));
+    let (mut reader, _) = opened.expect("a stream");
+    here.taken_over(session);
+    assert_eq!(now(&mut reader), (Vec::new(), Some(End::Replaced)));
+    assert!(here.of_session(session).is_none());
+    drop(reader);
+    assert_eq!(here.open_streams().0, 0);
+    // Without a word of what it was told last, every list may have changed.
+    let last = Some(EventId::unknown());
+    let opened = there.open_session(session, principal("ann"), last, view(1));
+    let (mut reader, _) = opened.expect("a stream");
+    assert!(reader.channel().is_new());
+    reader.channel().look(View([1, 2, 3]), 1);
+    assert_eq!(now(&mut reader).0.len(), 3);
+}

@@ -43,3 +43,22 @@ impl<T> Later<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_last_is_told_once_and_memory_is_bounded() {
+        let (later, session) = (Later::default(), SessionId::new());
+        later.keep(session, 1);
+        later.keep(session, 2);
+        assert_eq!(later.of(session), Some(2));
+        assert_eq!(later.take_all(), [(session, 2)]);
+        assert!(later.of(session).is_none() && later.take_all().is_empty());
+        for n in 0..MAX + 10 {
+            later.keep(SessionId::new(), n);
+        }
+        assert_eq!(later.take_all().len(), MAX);
+    }
+}

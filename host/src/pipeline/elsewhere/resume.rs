@@ -31,9 +31,10 @@ pub(super) use serving::{let_go, serve};
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 /// How often is looked, besides when there is news.
 const LOOK: Duration = Duration::from_secs(1);
-/// Looks between two reminders, and those that a gateway that is gone, or an engine that is away, is given.
+/// Looks between two reminders, and those that a gateway that is gone (or not known yet), or an engine that is away,
+/// is given.
 const REMIND: u32 = 5;
-const GONE: u32 = 3;
+const GONE: u32 = 5;
 const AWAY: u32 = 30;
 
 /// Where a call is parked, and under which id.
@@ -225,7 +226,7 @@ pub(in crate::pipeline) async fn resume(
     place: Place,
     told: Told,
 ) -> Resumed {
-    if !gw.fleet.is_alive(place.at) {
+    if gw.fleet.is_alone() {
         return Resumed::Again;
     }
     let attempt = Attempt(Uuid::now_v7());

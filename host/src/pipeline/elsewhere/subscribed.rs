@@ -205,3 +205,29 @@ fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_subscribed_to_twice_is_once_and_there_is_a_bound() {
+        let mut all = Subscribed::default();
+        let added = all.add("a://1", Some([1; 32]));
+        assert!(added.is_ok() && all.add("a://1", None).is_ok());
+        assert_eq!(
+            all.iter().collect::<Vec<_>>(),
+            [("a://1", Some([1; 32]))],
+            "what was seen first stays"
+        );
+        for n in 2..=MAX_OF_ONE {
+            assert!(all.add(&format!("a://{n}"), None).is_ok());
+        }
+        assert!(all.add("a://more", None).is_err());
+        assert!(all.add("a://2", None).is_ok(), "it is there already");
+        all.remove("a://2");
+        assert!(!all.has("a://2") && all.add("a://more", None).is_ok());
+        let text = serde_json::to_vec(&all).expect("text");
+        assert_eq!(serde_json::from_slice::<Subscribed>(&text).ok(), Some(all));
+    }
+}
