@@ -179,7 +179,7 @@ async fn a_flow_that_began_at_one_gateway_ends_at_another_once() {
     let mut again = again;
     let twice = again.get(back.url.as_str()).await;
     assert!(
-        twice.text().contains("this was done already"),
+        twice.text().contains("was done already"),
         "{}",
         twice.text()
     );

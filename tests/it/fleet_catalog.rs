@@ -233,7 +233,7 @@ async fn gateways_that_run_different_plugins_are_noticed() {
     };
     assert_eq!(differing(&there).await, json!({}));
     let settings = here.dir().join("plugins/policy-scopes.toml");
-    std::fs::write(&settings, "[limits]\nmemory_mib = 20\n").expect("written");
+    std::fs::write(&settings, "[limits]\nmemory-mib = 20\n").expect("written");
     until("the other one knows", || async {
         let variants = differing(&there).await["policy-scopes"].clone();
         variants

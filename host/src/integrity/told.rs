@@ -54,7 +54,7 @@ impl Integrity {
     }
 
     /// Reads what is approved now, and tells of which backends it is something else than before.
-    async fn look_up(&self) -> Result<BTreeSet<BackendId>, super::IntegrityError> {
+    pub(super) async fn look_up(&self) -> Result<BTreeSet<BackendId>, super::IntegrityError> {
         let mut state = self.state.lock().await;
         if state.broken.is_some() {
             return Ok(BTreeSet::new());
