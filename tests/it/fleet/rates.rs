@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
-use cortex_tests::redis::Redis;
+use cortex_tests::redis::{PASSWORD, Redis};
 use cortex_tests::{Gateway, GatewayBuilder};
 use http::Method;
 use serde_json::json;
@@ -121,4 +121,35 @@ async fn the_log_tells_once_that_redis_is_away_and_that_it_is_back() {
     redis.run();
     gateway.logged("Redis is back").await;
     gateway.client.post(PING, &[]).await.result();
+}
+
+#[tokio::test]
+async fn doctor_tells_whether_redis_is_there_and_never_the_password() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let builder = GatewayBuilder::new()
+        .env("CORTEX_REDIS_URL", &redis.url())
+        .env("CORTEX_STATE_KEY", STATE_KEY);
+    let doctor = async || {
+        let told = builder.operate(&["doctor"]).await;
+        let text = [told.stdout, told.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(!text.contains(PASSWORD), "{text}");
+        text
+    };
+    let text = doctor().await;
+    assert!(
+        text.contains("answers; keys begin with `cortex:main:`"),
+        "{text}"
+    );
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let text = doctor().await;
+    assert!(
+        text.contains("`maxmemory-policy` is `allkeys-lru`"),
+        "{text}"
+    );
+    redis.stop();
+    let text = doctor().await;
+    assert!(text.contains("cannot be used"), "{text}");
 }
