@@ -260,7 +260,8 @@ impl Config {
         let traces = traces::read(&mut vars, &identity.name);
         let database = database::read(&mut vars);
         let state_keys = accounts::keys(&mut vars, "CORTEX_STATE_KEY");
-        if database.is_some() && vars.text("CORTEX_STATE_KEY").is_none() {
+        let given = ["CORTEX_STATE_KEY", "CORTEX_STATE_KEY_FILE"];
+        if database.is_some() && given.iter().all(|name| vars.text(name).is_none()) {
             vars.wrong(
                 "CORTEX_STATE_KEY",
                 None,

@@ -153,7 +153,10 @@ async fn read(client: &tokio_postgres::Client) -> Result<Version, SchemaError> {
         version: 0,
         needs: 0,
     };
-    let there = "SELECT to_regclass('cortex.migrations') IS NOT NULL";
+    // Not `to_regclass`: it answers from a cache, which still says no after the wait for who makes the tables.
+    let there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'cortex' AND c.relname = 'migrations')";
     let there = client.query_one(there, &[]).await.map_err(failed)?;
     if !there.get::<_, bool>(0) {
         return Ok(none);

@@ -40,6 +40,7 @@ impl Kind {
 
 /// What became of a request.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "what was said is shown when a test fails")]
 pub(super) enum Outcome {
     /// What it should be.
     Good,
@@ -55,6 +56,7 @@ pub(super) enum Outcome {
 
 /// One request.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "who answered is shown when a test fails")]
 pub(super) struct Done {
     pub(super) kind: Kind,
     pub(super) began: Instant,
