@@ -37,7 +37,7 @@ async fn three(backend: &FakeBackend) -> Option<Fleet> {
 #[tokio::test]
 async fn a_session_is_one_wherever_its_requests_go() {
     let backend = FakeBackend::start(json!([FakeBackend::tool("echo")])).await;
-    backend.plan("call_tool", Plan::Json(200, json!({ "result": "done" })));
+    backend.plan("echo", Plan::Json(200, json!({ "result": "done" })));
     let Some(fleet) = three(&backend).await else {
         return;
     };

@@ -57,7 +57,8 @@ fn configuration(mut variables: BTreeMap<String, String>) -> Config {
             *value = file.display().to_string();
         }
     }
-    let asked = RefCell::new(BTreeSet::new());
+    // How the log is written every command asks by itself, before anything else.
+    let asked = RefCell::new(BTreeSet::from(["CORTEX_LOG_FORMAT".to_owned()]));
     let config = Config::read(&|name| {
         asked.borrow_mut().insert(name.to_owned());
         variables.get(name).cloned()
