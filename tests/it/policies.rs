@@ -2,7 +2,10 @@
 
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
 use cortex_tests::{Client, FakeBackend, Gateway, GatewayBuilder, Plan};
+use http::Method;
 use serde_json::{Value, json};
+
+const ADMIN: &str = "admin-secret-of-the-tests";
 
 struct Stand {
     gateway: Gateway,
@@ -26,6 +29,7 @@ impl Stand {
         .await;
         backend.plan("read", Plan::Json(200, json!("read")));
         let mut builder = GatewayBuilder::bare()
+            .env("CORTEX_ADMIN_SECRET", ADMIN)
             .plugin("backend-http")
             .plugin("audit-stdout")
             .issuer(&issuer)
@@ -50,6 +54,21 @@ impl Stand {
         claims["sub"] = json!(sub);
         claims["scope"] = json!(scope);
         self.gateway.client.with_token(&self.key.token(&claims))
+    }
+}
+
+impl Stand {
+    /// A figure of a policy in `/metrics`, by the text in front of it.
+    async fn figure(&self, name: &str) -> u64 {
+        let secret = [("x-cortex-admin-secret", ADMIN)];
+        let metrics = self
+            .gateway
+            .client
+            .send(Method::GET, "/metrics", &secret, "");
+        let text = metrics.await.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no `{name}` in {text}"))
     }
 }
 
@@ -139,6 +158,51 @@ async fn hours_are_looked_at_each_time() {
     assert_eq!(names(&client).await, [""; 0]);
     let (_, words) = client.call("docs_read", json!({})).await.error();
     assert!(words.contains("00:00"), "{words}");
+}
+
+#[tokio::test]
+async fn what_was_allowed_is_not_asked_about_again_for_who_is_the_same_to_the_policies() {
+    const CALLS: &str = "cortex_plugin_calls_total{plugin=\"policy-scopes\"}";
+    const ALLOWED: &str =
+        "cortex_policy_decisions_total{policy=\"policy-scopes\",decision=\"allow\"}";
+    let stand = Stand::with(&["policy-scopes"], "").await;
+    stand.gateway.ready().await;
+    let read = async |sub: &str, scope: &str| {
+        let client = stand.client(sub, scope);
+        client.call("docs_read", json!({})).await.status
+    };
+    let (asked, allowed) = (stand.figure(CALLS).await, stand.figure(ALLOWED).await);
+    assert_eq!(read("ann", "mcp:app:basic").await, 200);
+    assert_eq!(stand.figure(CALLS).await, asked + 1);
+    // It reads scopes: another person with the same ones is the same to it.
+    assert_eq!(read("bob", "mcp:app:basic").await, 200);
+    assert_eq!(read("ann", "mcp:app:basic").await, 200);
+    assert_eq!(stand.figure(CALLS).await, asked + 1);
+    // Each is a decision all the same.
+    assert_eq!(stand.figure(ALLOWED).await, allowed + 3);
+    // Other scopes are asked about, and a refusal each time.
+    for n in 2..4 {
+        assert_eq!(read("ann", "mcp:app:pro").await, 403);
+        assert_eq!(stand.figure(CALLS).await, asked + n);
+    }
+    // So is another tool.
+    let client = stand.client("ann", "mcp:app:basic");
+    assert_eq!(client.call("docs_write", json!({})).await.status, 403);
+    assert_eq!(stand.figure(CALLS).await, asked + 4);
+}
+
+#[tokio::test]
+async fn what_depends_on_the_time_is_asked_about_each_time() {
+    const CALLS: &str = "cortex_plugin_calls_total{plugin=\"policy-tiers\"}";
+    let hours = "[[settings.hours]]\nfrom = \"00:00\"\nto = \"24:00\"\n";
+    let stand = Stand::with(&["policy-tiers"], hours).await;
+    stand.gateway.ready().await;
+    let client = stand.client("ann", "mcp:app:basic");
+    let asked = stand.figure(CALLS).await;
+    for n in 1..4 {
+        assert_eq!(client.call("docs_read", json!({})).await.status, 200);
+        assert_eq!(stand.figure(CALLS).await, asked + n);
+    }
 }
 
 #[tokio::test]
