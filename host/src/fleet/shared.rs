@@ -1,6 +1,6 @@
 //! The engine that several gateways share, asked with deadlines, and left alone while it is away.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -13,8 +13,9 @@ use super::{Away, InstanceId, MAX_NEWS, Topic};
 
 /// Pieces of news that may wait to be sent.
 pub(super) const OUTGOING: usize = 256;
-/// So many answers in a row that do not come in time, and the engine is away: one may be late.
-const LATE: u32 = 3;
+/// When no answer has come in time for so long, the engine is away. Less is a moment in which it, or this machine,
+/// has much to do.
+const LATE: Duration = Duration::from_secs(1);
 /// The most often that the log tells of something that was refused.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -33,7 +34,9 @@ pub(super) struct Shared {
     connection: watch::Sender<u64>,
     /// Why the last connection is of no use.
     trouble: watch::Sender<Option<String>>,
-    late: AtomicU32,
+    /// When the first thing was asked of which the answer is late, and none came in time since, in milliseconds
+    /// since `began`; 0: there is none.
+    late: AtomicU64,
     began: Instant,
     /// When the log was told of something refused, in milliseconds since `began`; 0: never.
     told: AtomicU64,
@@ -58,7 +61,7 @@ impl Shared {
             lost: Notify::new(),
             connection: watch::Sender::new(0),
             trouble: watch::Sender::new(None),
-            late: AtomicU32::new(0),
+            late: AtomicU64::new(0),
             began: Instant::now(),
             told: AtomicU64::new(0),
             leaves: AtomicBool::new(false),
@@ -109,13 +112,24 @@ impl Shared {
             Ok(Err(Trouble::Lost(why))) => self.broke(connection, why),
             Ok(Err(Trouble::Refused(why))) => self.refused(operation, &why),
             Err(_) => {
-                if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE {
+                if self.is_late(began) {
                     self.broke(connection, no_answer(patience).to_string());
                 }
             }
         }
         self.figures.failed(operation);
         Err(Away)
+    }
+
+    /// Notes that what was asked then was not answered in time, and whether that has been so for too long.
+    fn is_late(&self, asked: Instant) -> bool {
+        let millis = |at: Instant| 1 + at.duration_since(self.began).as_millis() as u64;
+        let asked = millis(asked);
+        let none = self
+            .late
+            .compare_exchange(0, asked, Ordering::Relaxed, Ordering::Relaxed);
+        let since = none.err().unwrap_or(asked).min(asked);
+        millis(Instant::now()) - since >= LATE.as_millis() as u64
     }
 
     /// Nobody asks any more until there is another connection.
