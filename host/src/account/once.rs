@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::fleet::{Away, Fleet, Shelf};
+use crate::fleet::{Fleet, Shelf};
 
 /// For how long something is remembered: longer than a flow lives.
 const MEMORY: Duration = Duration::from_secs(15 * 60);
@@ -40,10 +40,9 @@ impl Once {
         if self.fleet.is_alone() {
             return true;
         }
-        match self.fleet.claim(Shelf::Flows, id.as_bytes(), MEMORY).await {
-            Ok(first) => first,
-            Err(Away) => true,
-        }
+        // Away: by this gateway alone (see above).
+        let claim = self.fleet.claim(Shelf::Flows, id.as_bytes(), MEMORY);
+        claim.await.unwrap_or(true)
     }
 
     fn takes_at(&self, id: Uuid, now: Instant) -> bool {
