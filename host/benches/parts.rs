@@ -92,7 +92,7 @@ async fn stand(instances: &str) -> Stand {
     // Standard output has the table.
     config.plugins.exporter_output = ExporterOutput::Stderr;
     let client = Client::new().expect("a client");
-    let store = Store::open(dir.path()).await.expect("a store");
+    let store = Store::open(dir.path(), None).await.expect("a store");
     let runtime = Runtime::new(&config.plugins, None, client.clone(), Some(&store));
     let runtime = runtime.expect("an engine");
     let plugins = Directory::open(&runtime, &config.plugins.dir)

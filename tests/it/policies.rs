@@ -65,7 +65,7 @@ impl Stand {
             .gateway
             .client
             .send(Method::GET, "/metrics", &secret, "");
-        let text = metrics.await.text();
+        let text = metrics.await.expect("an answer").text();
         let value = text.lines().find_map(|line| line.strip_prefix(name));
         let value = value.and_then(|value| value.trim().parse().ok());
         value.unwrap_or_else(|| panic!("no `{name}` in {text}"))
