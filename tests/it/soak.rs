@@ -299,10 +299,11 @@ async fn live(
             }
             _ => {}
         }
-        if tick == 9 && planted("lost") {
-            if let Some(steady) = steady.take() {
-                steady.stop().await;
-            }
+        if tick == 9
+            && planted("lost")
+            && let Some(steady) = steady.take()
+        {
+            steady.stop().await;
         }
         records.take(stand);
         for backend in flaps.iter().chain(&steady) {
