@@ -66,7 +66,7 @@ impl Stand {
         let builder = change(FleetBuilder::new(3));
         let mcp = format!("{}/mcp", builder.base());
         let backend = FakeBackend::start(json!([FakeBackend::tool("echo")])).await;
-        backend.plan("call_tool", Plan::Json(200, json!({ "result": "done" })));
+        backend.plan("echo", Plan::Json(200, json!({ "result": "done" })));
         let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &mcp).await;
         let notes = Provider::start().await;
         // Renewed all the time.
@@ -157,7 +157,7 @@ impl Stand {
     /// acknowledged ticket is there once; every account is still linked, and no refresh token was used twice.
     async fn nothing_is_lost(&self, report: &Report) {
         let mut made: BTreeMap<String, usize> = BTreeMap::new();
-        for call in self.backend.seen("call_tool") {
+        for call in self.backend.seen("echo") {
             let body: Value = serde_json::from_str(&call.body).expect("JSON");
             let text = find_text(&body).unwrap_or_else(|| panic!("no text: {body}"));
             *made.entry(text).or_default() += 1;
