@@ -25,6 +25,15 @@ fn member(redis: &Redis) -> GatewayBuilder {
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
 }
 
+/// Like it, with a backend whose adapter does what it is told.
+fn mischievous(redis: &Redis) -> GatewayBuilder {
+    member(redis)
+        .plugin("mischief")
+        .backend("bad", "http://127.0.0.1:9")
+        .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
+        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:mischief:use")
+}
+
 /// Starts two of them.
 async fn two(make: impl Fn() -> GatewayBuilder) -> [Gateway; 2] {
     let (a, b) = tokio::join!(make().start(), make().start());
@@ -98,14 +107,7 @@ async fn a_session_that_ends_at_one_is_over_at_all() {
 #[tokio::test]
 async fn a_log_level_counts_wherever_the_next_call_is() {
     let Some(redis) = redis() else { return };
-    let make = || {
-        member(&redis)
-            .plugin("mischief")
-            .backend("bad", "http://127.0.0.1:9")
-            .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
-            .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:mischief:use")
-    };
-    let [a, b] = two(make).await;
+    let [a, b] = two(|| mischievous(&redis)).await;
     let heard = async |client: &Client, session: &str| {
         let said = within(client, session, "tools/call", json!({ "name": "bad_say" })).await;
         said.text().matches("notifications/message").count()

@@ -87,7 +87,7 @@ fn what_only_one_module_may_name_is_named_only_there() {
                 "host/src/cli/audit.rs",
                 "host/src/cli/keys.rs",
                 "host/src/cli/plugin/",
-                "host/src/config/tests.rs",
+                "host/src/config/tests",
                 "host/src/config/vars.rs",
                 "host/src/doctor/",
                 "host/src/integrity/file.rs",

@@ -4,19 +4,12 @@ use cortex_tests::gateway::eventually;
 use cortex_tests::{Client, FakeBackend, Plan, Stream};
 use serde_json::{Value, json};
 
-use super::{member, redis, two};
+use super::{member, mischievous, redis, two};
 
 #[tokio::test]
 async fn an_answer_finds_the_gateway_that_asked() {
     let Some(redis) = redis() else { return };
-    let make = || {
-        member(&redis)
-            .plugin("mischief")
-            .backend("bad", "http://127.0.0.1:9")
-            .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
-            .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:mischief:use")
-    };
-    let [a, b] = two(make).await;
+    let [a, b] = two(|| mischievous(&redis)).await;
     let session = a
         .client
         .initialize_as("2025-11-25", json!({ "elicitation": {} }))
