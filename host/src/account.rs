@@ -125,7 +125,7 @@ impl Accounts {
             providers,
             sign_in: SignIn::new(config, client),
             ended: Once::new(fleet.clone()),
-            renewals: token::Renewals::new(fleet.clone()),
+            renewals: token::Renewals::new(fleet.leases_of(store)),
         })
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Concerns see four things: *news* ([`Fleet::tell`]) that reaches whoever is there, once at most; *shelves* of
 //! values that end ([`Fleet::put`]), where whoever missed the news looks; *leases* ([`Fleet::lease`]), for what
-//! only one may do at a time; and *allowances* ([`Fleet::spend`]) that all share. What must not be lost is
-//! none of this: it is in the store.
+//! only one should do at a time; and *allowances* ([`Fleet::spend`]) that all share. What must not be lost is
+//! none of this: it is in the store, and so are the leases of what must never be done twice
+//! ([`Fleet::leases_of`]).
 //!
 //! Everything may fail with [`Away`], and then at once. The concern decides what that means: a list may be asked
 //! for again, a token must not be renewed twice. Knows nothing of what the news and the values mean.
@@ -12,6 +13,7 @@ mod alone;
 mod engine;
 mod figures;
 mod gcra;
+mod kept;
 mod lease;
 mod link;
 mod members;
@@ -33,13 +35,15 @@ use tracing::info;
 
 use crate::config::FleetConfig;
 use crate::postgres::BadDatabase;
+use crate::store::Store;
 use alone::Alone;
 use engine::Engine;
 pub use figures::{Figures, Operation};
 use gcra::Rule;
 pub use gcra::Spent;
-pub use lease::Lease;
-use lease::{Asked, Turns};
+use kept::KeptLeases;
+use lease::Grants;
+pub use lease::{Lease, Leases};
 use news::News;
 pub use news::{Heard, Hearing};
 use postgres::Postgres;
@@ -54,8 +58,6 @@ pub const MAX_NEWS: usize = 64 * 1024;
 pub const MAX_VALUE: usize = 16 * 1024 * 1024;
 /// How long a gateway that starts waits for what it shares, before it goes on without.
 const START: Duration = Duration::from_secs(3);
-/// The first pause between two tries to get a lease, and the longest: whoever gives one back also says so.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// What the gateways share cannot be used now: it cannot be reached, or has no room. It was said in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -70,7 +72,7 @@ struct Inner {
     instance: InstanceId,
     kind: Kind,
     news: Arc<News>,
-    turns: Turns,
+    leases: Leases,
     /// Keeps the connection to the engine.
     _link: Option<AbortOnDropHandle<()>>,
 }
@@ -83,11 +85,12 @@ enum Kind {
 impl Fleet {
     /// One gateway by itself: everything is kept in this process, and nothing is ever away.
     pub fn alone() -> Self {
+        let news = Arc::new(News::new());
         Self(Arc::new(Inner {
             instance: InstanceId::new(),
             kind: Kind::Alone(Alone::new()),
-            news: Arc::new(News::new()),
-            turns: Turns::default(),
+            leases: Leases::new(None, Arc::clone(&news)),
+            news,
             _link: None,
         }))
     }
@@ -124,11 +127,12 @@ impl Fleet {
                 shared.engine.name()
             );
         }
+        let grants: Arc<dyn Grants> = Arc::<Shared>::clone(&shared);
         Self(Arc::new(Inner {
             instance,
             kind: Kind::Shared(shared),
+            leases: Leases::new(Some(grants), Arc::clone(&news)),
             news,
-            turns: Turns::default(),
             _link: Some(link),
         }))
     }
@@ -299,32 +303,14 @@ impl Fleet {
         }
     }
 
-    /// Waits for a lease. `lives`: how long after the holder's death somebody else gets it, some seconds or
-    /// more; a holder that lives keeps it for as long as it wants.
+    /// Waits for a lease that the engine gives. `lives`: how long after the holder's death somebody else gets it,
+    /// some seconds or more; a holder that lives keeps it for as long as it wants. An engine that is emptied
+    /// forgets who has it: for what may happen twice then.
     ///
     /// # Errors
     /// [`Away`]; also when the engine goes away while one waits.
     pub async fn lease(&self, name: &[u8], lives: Duration) -> Result<Lease, Away> {
-        let mut turn = self.0.turns.wait(name).await;
-        let shared = match &self.0.kind {
-            Kind::Alone(_) => return Ok(Lease::alone(turn)),
-            Kind::Shared(shared) => shared,
-        };
-        // Before the first try, or else what is given back right after it would not be heard.
-        let mut given_back = self.hear(Topic::Leases);
-        let mut pause = PAUSES.0;
-        loop {
-            turn = match Lease::shared(shared, turn, name, lives).await? {
-                Asked::Granted(lease) => return Ok(lease),
-                Asked::Taken(turn) => turn,
-            };
-            let paused = tokio::time::sleep(link::jitter(pause));
-            tokio::select! {
-                () = paused => {}
-                () = heard_of(&mut given_back, name) => {}
-            }
-            pause = (pause * 2).min(PAUSES.1);
-        }
+        self.0.leases.lease(name, lives).await
     }
 
     /// Like [`Fleet::lease`], without waiting: `None` when somebody else has it.
@@ -332,17 +318,21 @@ impl Fleet {
     /// # Errors
     /// [`Away`].
     pub async fn try_lease(&self, name: &[u8], lives: Duration) -> Result<Option<Lease>, Away> {
-        let Some(turn) = self.0.turns.try_now(name) else {
-            return Ok(None);
-        };
-        let shared = match &self.0.kind {
-            Kind::Alone(_) => return Ok(Some(Lease::alone(turn))),
-            Kind::Shared(shared) => shared,
-        };
-        Ok(match Lease::shared(shared, turn, name, lives).await? {
-            Asked::Granted(lease) => Some(lease),
-            Asked::Taken(_) => None,
-        })
+        self.0.leases.try_lease(name, lives).await
+    }
+
+    /// Leases that are kept where the store is, for what must never happen twice to what it keeps: they are there
+    /// when the store is, whatever becomes of the engine. A store that nobody shares needs none.
+    pub fn leases_of(&self, store: &Store) -> Leases {
+        let grants = store.is_shared().then(|| {
+            let others = match &self.0.kind {
+                Kind::Alone(_) => None,
+                Kind::Shared(shared) => Some(Arc::clone(shared)),
+            };
+            let kept: Arc<dyn Grants> = Arc::new(KeptLeases::new(store.clone(), others));
+            kept
+        });
+        Leases::new(grants, Arc::clone(&self.0.news))
     }
 
     /// Counts one request against an allowance that the fleet shares: so many a minute, all of them at once if
@@ -357,16 +347,6 @@ impl Fleet {
                 let spend = shared.engine.spend(key, Rule::per_minute(per_minute));
                 shared.ask(Operation::Spend, spend).await
             }
-        }
-    }
-}
-
-/// Waits until somebody has given back a lease of this name, or may have.
-async fn heard_of(given_back: &mut Hearing, name: &[u8]) {
-    loop {
-        match given_back.next().await {
-            Heard::Said(said) if said != name => {}
-            _ => return,
         }
     }
 }

@@ -71,7 +71,7 @@ struct Fleet {
     issuer: Provider,
     notes: Provider,
     front: Front,
-    _redis: Redis,
+    redis: Redis,
     _postgres: Postgres,
 }
 
@@ -104,7 +104,7 @@ impl Fleet {
             issuer,
             notes,
             front,
-            _redis: redis,
+            redis,
             _postgres: postgres,
         };
         fleet.front.leads_to(&fleet.gateways[0]).await;
@@ -158,6 +158,34 @@ impl Fleet {
         of.map(|asked| asked.params["refresh_token"].clone())
             .collect()
     }
+
+    /// How many were presented, and none of them twice.
+    fn presented_once(&self) -> usize {
+        let presented = self.presented();
+        for (number, token) in presented.iter().enumerate() {
+            assert!(!presented[..number].contains(token), "one came twice");
+        }
+        presented.len()
+    }
+
+    /// Somebody calls at each of the gateways at the same time, so often at each, and is answered.
+    async fn calls_at_all(&self, user: &str, times: usize) {
+        let clients: Vec<Client> = { 0..self.gateways.len() }
+            .map(|n| self.client(n, user))
+            .collect();
+        let calls = clients
+            .iter()
+            .flat_map(|client| (0..times).map(move |_| modern(client, "notes_whose", json!({}))));
+        for called in futures_util::future::join_all(calls).await {
+            let told = called.tool_text();
+            assert_eq!(
+                told,
+                (format!("{user}-at-notes"), false),
+                "{}",
+                called.text()
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -201,25 +229,10 @@ async fn each_refresh_token_is_presented_once_in_the_whole_fleet() {
         .notes
         .manners(|manners| manners.slow = Duration::from_millis(100));
     for _ in 0..4 {
-        let clients: Vec<Client> = (0..3).map(|n| fleet.client(n, "ada")).collect();
-        let calls = clients
-            .iter()
-            .flat_map(|client| (0..8).map(move |_| modern(client, "notes_whose", json!({}))));
-        for called in futures_util::future::join_all(calls).await {
-            assert_eq!(
-                called.tool_text(),
-                ("ada-at-notes".to_owned(), false),
-                "{}",
-                called.text()
-            );
-        }
+        fleet.calls_at_all("ada", 8).await;
     }
-    let presented = fleet.presented();
-    let mut distinct = presented.clone();
-    distinct.sort();
-    distinct.dedup();
-    assert_eq!(presented.len(), distinct.len(), "one came twice");
-    assert!(presented.len() >= 4, "{}", presented.len());
+    let presented = fleet.presented_once();
+    assert!(presented >= 4, "{presented}");
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
 }
 
@@ -263,4 +276,65 @@ async fn when_the_one_that_renews_is_killed_another_one_renews_in_its_place() {
     // Once by the dead one, once by who came after it.
     assert_eq!(fleet.presented().len(), 2);
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
+#[tokio::test]
+async fn redis_that_is_emptied_in_the_middle_of_a_renewal_lets_nobody_else_begin_one() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    fleet.link("robot").await;
+    fleet.listed().await;
+    fleet.notes.manners(|manners| manners.life = 1);
+    fleet.link("ada").await;
+    // Ended: whoever calls needs another one, and the provider takes its time.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    fleet.notes.manners(|manners| {
+        manners.life = 600;
+        manners.slow = Duration::from_secs(4);
+    });
+    let client = fleet.client(0, "ada");
+    let first = tokio::spawn(async move { modern(&client, "notes_whose", json!({})).await });
+    eventually(
+        || fleet.presented().len() == 1,
+        || format!("{:?}", fleet.presented()),
+    )
+    .await;
+    fleet.redis.command(&["FLUSHALL"]);
+    fleet.calls_at_all("ada", 3).await;
+    let told = first.await.expect("an answer").tool_text();
+    assert_eq!(told, ("ada-at-notes".to_owned(), false));
+    assert_eq!(fleet.presented_once(), 1);
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
+#[tokio::test]
+async fn tokens_are_renewed_once_while_redis_is_away() {
+    let Some(mut fleet) = Fleet::start().await else {
+        return;
+    };
+    fleet.link("robot").await;
+    fleet.listed().await;
+    // Every token ends within the minute in which it is renewed: each call wants another one.
+    fleet.notes.manners(|manners| manners.life = 30);
+    fleet.link("ada").await;
+    fleet.notes.manners(|manners| manners.life = 1);
+    fleet.link("eve").await;
+    fleet.notes.manners(|manners| manners.life = 30);
+    fleet.redis.stop();
+    fleet
+        .notes
+        .manners(|manners| manners.slow = Duration::from_millis(100));
+    for _ in 0..3 {
+        fleet.calls_at_all("ada", 4).await;
+    }
+    let before = fleet.presented_once();
+    assert!(before >= 3, "{before}");
+    // One that has ended, too: nobody could go on with what is at hand.
+    fleet.notes.manners(|manners| manners.life = 600);
+    fleet.calls_at_all("eve", 4).await;
+    assert_eq!(fleet.presented_once(), before + 1);
+    for account in ["ada-at-notes", "eve-at-notes"] {
+        assert_eq!(fleet.notes.grants(account), 1);
+    }
 }

@@ -5,9 +5,10 @@
 //! new one was used; so whatever ends the gateway, one of the two is there and good.
 //!
 //! Of the gateways of a fleet one renews an account at a time: whoever has the account's lease, which
-//! outlives any exchange with a provider. Who gets it looks first whether the vault has a newer token. While
-//! the gateways cannot agree on who it is, nobody renews: strict providers end a grant of which a refresh
-//! token comes twice, and the token at hand may be good for a while yet.
+//! outlives any exchange with a provider. It is kept where the vault is, so that whoever can read a refresh token
+//! can also find out whose turn it is, and no loss of anything else gives two the same turn. Who gets it looks first
+//! whether the vault has a newer token. While the gateways cannot agree on who it is, nobody renews: strict providers
+//! end a grant of which a refresh token comes twice, and the token at hand may be good for a while yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,7 +19,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::{Accounts, Owner};
-use crate::fleet::{Away, Fleet, Lease};
+use crate::fleet::{Away, Lease, Leases};
 use crate::oauth_client::discover::{Place, Server};
 use crate::oauth_client::token::{self, Grant};
 use crate::plugin::Shown;
@@ -102,17 +103,17 @@ fn found(account: &Account, grant: &Grant) -> Found {
 /// Renewals that are under way, one at a time for each account.
 pub(super) struct Renewals {
     here: Mutex<HashMap<(Owner, BackendId), Weak<Turn>>>,
-    fleet: Fleet,
+    leases: Leases,
 }
 
 /// Held by whoever renews, of those here. When another gateway was waited for in vain, last.
 type Turn = tokio::sync::Mutex<Option<Instant>>;
 
 impl Renewals {
-    pub(super) fn new(fleet: Fleet) -> Self {
+    pub(super) fn new(leases: Leases) -> Self {
         Self {
             here: Mutex::default(),
-            fleet,
+            leases,
         }
     }
 
@@ -176,7 +177,7 @@ impl Accounts {
         let renewing = tokio::spawn(async move {
             let turn = this.renewals.turn(&owner, &server);
             let mut turn = turn.lock().await;
-            match this.renewals.fleet.is_alone() {
+            match this.renewals.leases.are_alone() {
                 true => this.renew(&owner, &server, &unfit, None).await,
                 false => this.renew_in_turn(&owner, &server, &unfit, &mut turn).await,
             }
@@ -226,9 +227,9 @@ impl Accounts {
         {
             return Ok(Some(found));
         }
-        let fleet = &self.renewals.fleet;
+        let leases = &self.renewals.leases;
         let name = lease_name(owner, server);
-        let lease = match fleet.try_lease(&name, LEASE).await {
+        let lease = match leases.try_lease(&name, LEASE).await {
             Ok(Some(lease)) => Ok(lease),
             Ok(None) => {
                 if let Some(found) = self.good_enough(owner, server, unfit, ENOUGH).await? {
@@ -237,7 +238,7 @@ impl Accounts {
                 // One waits, and those behind it need not do so, too.
                 let waited = in_vain.is_some_and(|at| at.elapsed() < PATIENCE);
                 let patience = if waited { Duration::ZERO } else { PATIENCE };
-                let waiting = tokio::time::timeout(patience, fleet.lease(&name, LEASE));
+                let waiting = tokio::time::timeout(patience, leases.lease(&name, LEASE));
                 let late = "another gateway is renewing it and takes too long";
                 match waiting.await {
                     Ok(lease) => lease,

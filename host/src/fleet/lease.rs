@@ -1,21 +1,113 @@
-//! Leases: one holder at a time in the whole fleet.
+//! Leases: one holder at a time among all who ask in the same place.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::engine::Holder;
-use super::figures::Operation;
-use super::shared::Shared;
-use super::{Away, Topic};
+use super::link::jitter;
+use super::news::News;
+use super::{Away, Heard, Hearing, Topic};
+
+/// The first pause between two tries to get a lease, and the longest: whoever gives one back also says so.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+
+/// Who knows which lease is whose.
+#[async_trait]
+pub(super) trait Grants: Send + Sync {
+    /// Gives a lease to a holder, for the first time or again. False: it is somebody else's.
+    async fn grant(&self, name: &[u8], holder: Holder, lives: Duration) -> Result<bool, Away>;
+
+    /// Ends a lease, if it is this holder's, and tells those who wait for it.
+    async fn release(&self, name: &[u8], holder: Holder);
+}
+
+/// Leases of one place. Clones are the same place.
+#[derive(Clone)]
+pub struct Leases {
+    /// `None`: nobody but this process asks.
+    grants: Option<Arc<dyn Grants>>,
+    turns: Arc<Turns>,
+    news: Arc<News>,
+}
+
+impl Leases {
+    pub(super) fn new(grants: Option<Arc<dyn Grants>>, news: Arc<News>) -> Self {
+        Self {
+            grants,
+            turns: Arc::default(),
+            news,
+        }
+    }
+
+    /// Whether nobody but this process asks for them: then nothing is ever [`Away`].
+    pub fn are_alone(&self) -> bool {
+        self.grants.is_none()
+    }
+
+    /// Waits for a lease. `lives`: how long after the holder's death somebody else gets it, some seconds or
+    /// more; a holder that lives keeps it for as long as it wants.
+    ///
+    /// # Errors
+    /// [`Away`]; also when the leases go away while one waits.
+    pub async fn lease(&self, name: &[u8], lives: Duration) -> Result<Lease, Away> {
+        let mut turn = self.turns.wait(name).await;
+        let Some(grants) = &self.grants else {
+            return Ok(Lease::alone(turn));
+        };
+        // Before the first try, or else what is given back right after it would not be heard.
+        let mut given_back = self.news.hear(Topic::Leases);
+        let mut pause = PAUSES.0;
+        loop {
+            turn = match Lease::shared(grants, turn, name, lives).await? {
+                Asked::Granted(lease) => return Ok(lease),
+                Asked::Taken(turn) => turn,
+            };
+            let paused = tokio::time::sleep(jitter(pause));
+            tokio::select! {
+                () = paused => {}
+                () = heard_of(&mut given_back, name) => {}
+            }
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Like [`Leases::lease`], without waiting: `None` when somebody else has it.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn try_lease(&self, name: &[u8], lives: Duration) -> Result<Option<Lease>, Away> {
+        let Some(turn) = self.turns.try_now(name) else {
+            return Ok(None);
+        };
+        let Some(grants) = &self.grants else {
+            return Ok(Some(Lease::alone(turn)));
+        };
+        Ok(match Lease::shared(grants, turn, name, lives).await? {
+            Asked::Granted(lease) => Some(lease),
+            Asked::Taken(_) => None,
+        })
+    }
+}
+
+/// Waits until somebody has given back a lease of this name, or may have.
+async fn heard_of(given_back: &mut Hearing, name: &[u8]) {
+    loop {
+        match given_back.next().await {
+            Heard::Said(said) if said != name => {}
+            _ => return,
+        }
+    }
+}
 
 /// Names by which tasks of this process wait for one another, so that at most one of them asks the engine.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Vec<u8>, Weak<Turn<()>>>>);
+struct Turns(Mutex<HashMap<Vec<u8>, Weak<Turn<()>>>>);
 
 impl Turns {
     fn of(&self, name: &[u8]) -> Arc<Turn<()>> {
@@ -31,17 +123,17 @@ impl Turns {
     }
 
     /// Waits for its turn; first come, first served.
-    pub(super) async fn wait(&self, name: &[u8]) -> OwnedMutexGuard<()> {
+    async fn wait(&self, name: &[u8]) -> OwnedMutexGuard<()> {
         self.of(name).lock_owned().await
     }
 
     /// A turn, if nobody has it now.
-    pub(super) fn try_now(&self, name: &[u8]) -> Option<OwnedMutexGuard<()>> {
+    fn try_now(&self, name: &[u8]) -> Option<OwnedMutexGuard<()>> {
         self.of(name).try_lock_owned().ok()
     }
 }
 
-/// Held by one at a time in the whole fleet, until it is dropped. It is renewed as long as it is held, and
+/// Held by one at a time, until it is dropped. It is renewed as long as it is held, and
 /// ends by itself when the holder cannot do that any more.
 #[derive(Debug)]
 pub struct Lease(Held);
@@ -50,7 +142,7 @@ pub struct Lease(Held);
 enum Held {
     /// In this process.
     Here { _turn: OwnedMutexGuard<()> },
-    /// In the fleet. A task keeps it, and has the turn, until the lease is dropped.
+    /// With others. A task keeps it, and has the turn, until the lease is dropped.
     Shared {
         until: watch::Receiver<Instant>,
         _drop: oneshot::Sender<()>,
@@ -58,13 +150,13 @@ enum Held {
 }
 
 impl Lease {
-    pub(super) fn alone(turn: OwnedMutexGuard<()>) -> Self {
+    fn alone(turn: OwnedMutexGuard<()>) -> Self {
         Self(Held::Here { _turn: turn })
     }
 
     /// Asks for a lease once. Whoever does not wait for the answer does not keep the lease.
-    pub(super) async fn shared(
-        shared: &Arc<Shared>,
+    async fn shared(
+        grants: &Arc<dyn Grants>,
         turn: OwnedMutexGuard<()>,
         name: &[u8],
         lives: Duration,
@@ -77,7 +169,7 @@ impl Lease {
             _drop: drop,
         });
         let keeping = Keeping {
-            shared: Arc::clone(shared),
+            grants: Arc::clone(grants),
             name: name.to_vec(),
             holder: Holder::now_v7(),
             lives,
@@ -114,14 +206,14 @@ impl Lease {
 }
 
 /// What became of asking for a lease.
-pub(super) enum Asked {
+enum Asked {
     Granted(Lease),
     /// It is somebody else's. The turn is given back.
     Taken(OwnedMutexGuard<()>),
 }
 
 struct Keeping {
-    shared: Arc<Shared>,
+    grants: Arc<dyn Grants>,
     name: Vec<u8>,
     holder: Holder,
     lives: Duration,
@@ -132,9 +224,8 @@ impl Keeping {
     /// Asks for it, for the first time or again.
     async fn grant(&self) -> Result<bool, Away> {
         let asked = Instant::now();
-        let engine = &self.shared.engine;
-        let granted = engine.grant(&self.name, self.holder, self.lives);
-        let granted = self.shared.ask(Operation::Lease, granted).await?;
+        let granted = self.grants.grant(&self.name, self.holder, self.lives);
+        let granted = granted.await?;
         let until = if granted { asked + self.lives } else { asked };
         self.until.send_replace(until);
         Ok(granted)
@@ -162,11 +253,8 @@ impl Keeping {
         self.release().await;
     }
 
-    async fn release(self) {
-        let release = self.shared.engine.release(&self.name, self.holder);
-        if self.shared.ask(Operation::Lease, release).await.is_ok() {
-            self.shared.tell(Topic::Leases, self.name);
-        }
+    async fn release(&self) {
+        self.grants.release(&self.name, self.holder).await;
     }
 }
 

@@ -66,12 +66,15 @@ const CLAIM: &str = "\
     VALUES ($1, $2, clock_timestamp() + $3::bigint * interval '1 millisecond') \
     ON CONFLICT (shelf, key) DO UPDATE SET ends = excluded.ends WHERE claims.ends <= clock_timestamp() \
     RETURNING 1";
-const GRANT: &str = "\
+/// A holder cannot keep a lease while the server is down: it has its whole time again once that is back.
+pub(super) const GRANT: &str = "\
     INSERT INTO cortex.fleet_leases AS leases (name, holder, ends) \
     VALUES ($1, $2, clock_timestamp() + $3::bigint * interval '1 millisecond') \
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends \
-    WHERE leases.holder = excluded.holder OR leases.ends <= clock_timestamp() RETURNING 1";
-const RELEASE: &str = "DELETE FROM cortex.fleet_leases WHERE name = $1 AND holder = $2";
+    WHERE leases.holder = excluded.holder OR greatest( \
+        leases.ends, pg_postmaster_start_time() + $3::bigint * interval '1 millisecond' \
+    ) <= clock_timestamp() RETURNING 1";
+pub(super) const RELEASE: &str = "DELETE FROM cortex.fleet_leases WHERE name = $1 AND holder = $2";
 /// See `gcra.rs`. `excluded.due - $2` is now.
 const SPEND: &str = "\
     INSERT INTO cortex.fleet_allowances AS kept (key, due, early) \
@@ -85,13 +88,15 @@ const EPOCH: &str = "\
     WITH made AS ( \
         INSERT INTO cortex.fleet_epoch (one, name) VALUES (true, $1) ON CONFLICT DO NOTHING RETURNING name \
     ) SELECT name FROM made UNION ALL SELECT name FROM cortex.fleet_epoch LIMIT 1";
+/// Not sooner: after a restart of the server a holder may still have what seems to have ended.
+pub(super) const DELETE_OLD_LEASES: &str = "\
+    DELETE FROM cortex.fleet_leases WHERE ctid = ANY (ARRAY(SELECT ctid FROM cortex.fleet_leases \
+        WHERE ends <= clock_timestamp() - interval '1 hour' LIMIT 10000 FOR UPDATE SKIP LOCKED))";
 /// Whoever does the same at this moment is not waited for.
 const DELETE_OLD: &str = "\
     DELETE FROM cortex.fleet_values WHERE ctid = ANY (ARRAY(SELECT ctid FROM cortex.fleet_values \
         WHERE ends <= clock_timestamp() LIMIT 10000 FOR UPDATE SKIP LOCKED)); \
     DELETE FROM cortex.fleet_claims WHERE ctid = ANY (ARRAY(SELECT ctid FROM cortex.fleet_claims \
-        WHERE ends <= clock_timestamp() LIMIT 10000 FOR UPDATE SKIP LOCKED)); \
-    DELETE FROM cortex.fleet_leases WHERE ctid = ANY (ARRAY(SELECT ctid FROM cortex.fleet_leases \
         WHERE ends <= clock_timestamp() LIMIT 10000 FOR UPDATE SKIP LOCKED)); \
     DELETE FROM cortex.fleet_news WHERE ctid = ANY (ARRAY(SELECT ctid FROM cortex.fleet_news \
         WHERE ends <= clock_timestamp() LIMIT 10000 FOR UPDATE SKIP LOCKED)); \
@@ -203,8 +208,11 @@ impl Postgres {
             return Ok(());
         }
         *due = Instant::now() + jitter(PURGE);
-        let deleted = now.bulk.client.batch_execute(DELETE_OLD).await;
-        deleted.map_err(|error| trouble(&told(0, &error)))
+        for old in [DELETE_OLD, DELETE_OLD_LEASES] {
+            let deleted = now.bulk.client.batch_execute(old).await;
+            deleted.map_err(|error| trouble(&told(0, &error)))?;
+        }
+        Ok(())
     }
 }
 
@@ -231,7 +239,7 @@ impl Connected {
 }
 
 /// Milliseconds, at most 100 years.
-fn millis(lives: Duration) -> i64 {
+pub(super) fn millis(lives: Duration) -> i64 {
     i64::try_from(lives.as_millis()).map_or(3_155_760_000_000, |millis| {
         millis.clamp(1, 3_155_760_000_000)
     })

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
 
-use super::engine::{Engine, Trouble};
+use super::engine::{Engine, Holder, Trouble};
 use super::figures::{Figures, Operation, no_answer};
+use super::lease::Grants;
 use super::members::Members;
 use super::{Away, InstanceId, MAX_NEWS, Topic};
 
@@ -190,5 +192,20 @@ impl Shared {
         let missed =
             topics.filter(|topic| self.missed[*topic as usize].swap(false, Ordering::AcqRel));
         missed.collect()
+    }
+}
+
+#[async_trait]
+impl Grants for Shared {
+    async fn grant(&self, name: &[u8], holder: Holder, lives: Duration) -> Result<bool, Away> {
+        let granted = self.engine.grant(name, holder, lives);
+        self.ask(Operation::Lease, granted).await
+    }
+
+    async fn release(&self, name: &[u8], holder: Holder) {
+        let released = self.engine.release(name, holder);
+        if self.ask(Operation::Lease, released).await.is_ok() {
+            self.tell(Topic::Leases, name.to_vec());
+        }
     }
 }

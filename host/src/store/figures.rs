@@ -13,11 +13,13 @@ pub enum Asked {
     Scan,
     /// A change.
     Commit,
+    /// A lease, given or ended.
+    Lease,
 }
 
 impl Asked {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Get, Self::Scan, Self::Commit];
+    pub const ALL: [Self; 4] = [Self::Get, Self::Scan, Self::Commit, Self::Lease];
 
     /// In one word.
     pub fn as_str(self) -> &'static str {
@@ -25,6 +27,7 @@ impl Asked {
             Self::Get => "get",
             Self::Scan => "scan",
             Self::Commit => "commit",
+            Self::Lease => "lease",
         }
     }
 }
@@ -53,7 +56,7 @@ impl Figures {
     }
 
     /// Returns how many were answered with it.
-    pub(super) fn took(&self, asked: Asked, took: Duration) -> u64 {
+    pub(crate) fn took(&self, asked: Asked, took: Duration) -> u64 {
         let of = self.of(asked);
         of.took.observe(took);
         of.answered.one();
@@ -64,7 +67,7 @@ impl Figures {
         self.of(asked).again.one();
     }
 
-    pub(super) fn failed(&self, asked: Asked) {
+    pub(crate) fn failed(&self, asked: Asked) {
         self.of(asked).failed.one();
     }
 }
