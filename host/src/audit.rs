@@ -6,6 +6,7 @@
 //! down holds up neither requests nor other exporters. See docs/audit.md.
 
 mod anchor;
+mod aside;
 mod chain;
 mod cursor;
 mod export;
@@ -131,7 +132,13 @@ impl Queue {
     /// Places that are taken, and all places: of requests that are being served, too.
     pub fn taken(&self) -> (usize, usize) {
         let most = self.sender.max_capacity();
-        (most.saturating_sub(self.sender.capacity()), most)
+        (most.saturating_sub(self.left()), most)
+    }
+
+    /// Places that are left. What was set aside keeps its place.
+    fn left(&self) -> usize {
+        let aside = self.state.aside.load(Ordering::Relaxed);
+        self.sender.capacity().saturating_sub(aside)
     }
 
     /// Reserves a place.
@@ -143,7 +150,7 @@ impl Queue {
             State::add(&self.state.refused, 1);
             Full
         };
-        if self.state.is_refusing() {
+        if self.state.is_refusing() || self.left() == 0 {
             return Err(full(()));
         }
         let permit = self.sender.clone().try_reserve_owned();
@@ -178,7 +185,7 @@ impl Queue {
             newest,
             dropped: count(&self.state.dropped),
             refused: count(&self.state.refused),
-            queued: self.sender.max_capacity() - self.sender.capacity(),
+            queued: self.taken().0,
             trouble: self.trouble(),
             exporters: exporters.collect(),
         }

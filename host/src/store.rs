@@ -8,6 +8,8 @@
 mod divided;
 mod figures;
 mod local;
+#[cfg(test)]
+pub(crate) mod moody;
 mod postgres;
 mod range;
 mod record;

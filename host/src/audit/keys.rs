@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use hmac::{Hmac, Mac};
@@ -30,8 +30,10 @@ const KEYS: Table<KeyRecord> = Table::new(Space::AuditKeys, 1);
 
 /// Keys that are kept in memory.
 const CACHED: u64 = 10_000;
-/// For how long, where other gateways may forget a subject: so long may this one go on with its key.
+/// After how long a key is looked up again, where other gateways may forget a subject,
 const REMEMBERED: Duration = Duration::from_secs(60);
+/// and how long it may be used on while that cannot be done.
+const USED_ON: Duration = Duration::from_secs(3600);
 /// How often keys are looked up again when other gateways make them at the same time.
 const TRIES: usize = 8;
 
@@ -116,6 +118,16 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
     Some(mac.finalize().into_bytes().into())
 }
 
+/// Whether a subject's key is in memory.
+pub(super) enum Known {
+    /// It is.
+    Now(Arc<SubjectKey>),
+    /// It is, and another gateway may have forgotten it meanwhile.
+    Once(Arc<SubjectKey>),
+    /// It is not.
+    Not,
+}
+
 /// What an id names.
 #[derive(Clone)]
 pub(super) enum Named {
@@ -139,7 +151,9 @@ pub struct Erased {
 /// The keys of all subjects.
 pub(super) struct Keys {
     store: Store,
-    owners: Cache<Option<Owner>, Arc<SubjectKey>>,
+    owners: Cache<Option<Owner>, (Arc<SubjectKey>, Instant)>,
+    /// How long they are good without another look.
+    remembered: Duration,
     ids: Cache<String, Named>,
     /// Held while keys are made, looked up or forgotten: what was forgotten must not come back
     /// into memory.
@@ -149,11 +163,37 @@ pub(super) struct Keys {
 impl Keys {
     /// Those that a store keeps.
     pub(super) fn new(store: &Store) -> Self {
+        let forever = Duration::MAX;
+        let [remembered, used_on] = match store.is_shared() {
+            true => [REMEMBERED, USED_ON],
+            false => [forever, forever],
+        };
+        Self::remembering(store, remembered, used_on)
+    }
+
+    fn remembering(store: &Store, remembered: Duration, used_on: Duration) -> Self {
         Self {
             store: store.clone(),
-            owners: cache(store),
-            ids: cache(store),
+            owners: cache(used_on),
+            remembered,
+            ids: cache(remembered),
             changing: Mutex::default(),
+        }
+    }
+
+    /// Whether the key of an owner is in memory. Asks nobody.
+    pub(super) fn known(&self, owner: &Option<Owner>) -> Known {
+        match self.owners.get(owner) {
+            Some((key, at)) if at.elapsed() < self.remembered => Known::Now(key),
+            Some((key, _)) => Known::Once(key),
+            None => Known::Not,
+        }
+    }
+
+    fn now(&self, owner: &Option<Owner>) -> Option<Arc<SubjectKey>> {
+        match self.known(owner) {
+            Known::Now(key) => Some(key),
+            Known::Once(_) | Known::Not => None,
         }
     }
 
@@ -168,7 +208,7 @@ impl Keys {
     ) -> Result<Vec<Arc<SubjectKey>>, KeyError> {
         let owners: Vec<Option<Owner>> = owners.collect();
         let mut keys: Vec<Option<Arc<SubjectKey>>> =
-            owners.iter().map(|owner| self.owners.get(owner)).collect();
+            owners.iter().map(|owner| self.now(owner)).collect();
         if keys.iter().any(Option::is_none) {
             self.fetch(&owners, &mut keys).await?;
         }
@@ -187,7 +227,8 @@ impl Keys {
             if self.find_or_make(owners, keys).await? == Committed::Yes {
                 for (owner, key) in owners.iter().zip(keys.iter()) {
                     if let Some(key) = key {
-                        self.owners.insert(owner.clone(), Arc::clone(key));
+                        let found = (Arc::clone(key), Instant::now());
+                        self.owners.insert(owner.clone(), found);
                     }
                 }
                 return Ok(());
@@ -316,15 +357,15 @@ impl Keys {
     }
 }
 
-fn cache<K, V>(store: &Store) -> Cache<K, V>
+fn cache<K, V>(lives: Duration) -> Cache<K, V>
 where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
     let cache = Cache::builder().max_capacity(CACHED);
-    match store.is_shared() {
-        true => cache.time_to_live(REMEMBERED).build(),
-        false => cache.build(),
+    match lives {
+        Duration::MAX => cache.build(),
+        lives => cache.time_to_live(lives).build(),
     }
 }
 
@@ -366,4 +407,4 @@ fn digest(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

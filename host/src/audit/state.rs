@@ -1,6 +1,6 @@
 //! How the trail is, for whoever wants to know without asking its writer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use time::OffsetDateTime;
@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) written: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Records that were taken from the queue, and wait for the keys of their subjects.
+    pub(super) aside: AtomicUsize,
     /// Why requests are refused.
     trouble: ArcSwapOption<String>,
 }
@@ -30,6 +32,7 @@ impl State {
             written: AtomicU64::default(),
             dropped: AtomicU64::default(),
             refused: AtomicU64::default(),
+            aside: AtomicUsize::default(),
             trouble: ArcSwapOption::empty(),
         }
     }

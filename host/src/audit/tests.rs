@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::WhenFull;
+use crate::store::moody::Mood;
 use crate::types::{Issuer, PluginName, Subject};
 use crate::vault::Owner;
 
@@ -37,6 +38,10 @@ impl Bench {
     }
 
     async fn open(&self) -> Open {
+        self.open_with(Keys::new(&self.store)).await
+    }
+
+    async fn open_with(&self, keys: Keys) -> Open {
         let store = &self.store;
         let (tail, head) = (End::Tail.load(store).await, End::Head.load(store).await);
         let (tail, head) = (tail.expect("read"), head.expect("read"));
@@ -46,6 +51,10 @@ impl Bench {
         let newest = trail.next().sequence - 1;
         let state = Arc::new(State::new(newest, trail.oldest(), trail.bytes()));
         let reader = Reader::of(self.dir.path(), store).await.expect("a reader");
+        let reader = Reader {
+            keys: Arc::new(keys),
+            ..reader
+        };
         let (_, hurried) = watch::channel(false);
         let writer = Writer {
             dir: self.folder(),
@@ -73,9 +82,15 @@ impl Bench {
 impl Open {
     /// Keeps a record of somebody; whether it found a place.
     async fn keep(&self, subject: &str, tool: &str) -> bool {
-        let Ok(place) = self.queue.reserve() else {
-            return false;
-        };
+        match self.begin(subject, tool) {
+            Some(receipt) => receipt.kept().await.map(|()| true).expect("kept"),
+            None => false,
+        }
+    }
+
+    /// Hands a record over, if it finds a place.
+    fn begin(&self, subject: &str, tool: &str) -> Option<Receipt> {
+        let place = self.queue.reserve().ok()?;
         let mut draft = Draft {
             owner: Some(Owner {
                 issuer: Issuer::new("https://issuer.example"),
@@ -86,8 +101,14 @@ impl Open {
         draft.public.tool = Some(tool.to_owned());
         draft.public.ts = "2026-11-26T14:00:00Z".to_owned();
         draft.personal.caller_sub = Some(subject.to_owned());
-        place.fill(draft).kept().await.expect("kept");
-        true
+        Some(place.fill(draft))
+    }
+
+    /// Whose records are on the disk, oldest first.
+    async fn whose(&self) -> Vec<String> {
+        let found = self.query(&Filter::default()).await;
+        let whose = found.iter().rev().map(|r| r["caller_sub"].as_str());
+        whose.map(|who| who.unwrap_or("?").to_owned()).collect()
     }
 
     async fn verify(&self) -> Progress {
@@ -272,5 +293,152 @@ async fn the_oldest_are_given_up_where_that_was_chosen() {
     let verified = open.verify().await;
     assert_eq!((verified.finding, verified.last), (None, 150));
     assert_eq!(verified.first, figures.dropped + 1);
+    open.close().await;
+}
+
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_known_waits_for_nobody_whose_key_cannot_be_had() {
+    for mood in [Mood::IsAway, Mood::Hangs] {
+        let (store, switch) = Store::moody().await;
+        let bench = Bench {
+            store,
+            ..Bench::new().await
+        };
+        let open = bench.open().await;
+        assert!(open.keep("ann", "search").await);
+        switch.to(mood);
+        let new: Vec<_> = ["bob", "cid", "bob"]
+            .into_iter()
+            .map(|who| open.begin(who, "search").expect("a place"))
+            .collect();
+        for _ in 0..20 {
+            assert!(open.keep("ann", "search").await);
+        }
+        // They are not written, and not forgotten either.
+        let figures = open.queue.figures();
+        assert_eq!((figures.written, figures.queued), (21, 3), "{mood:?}");
+        assert_eq!(figures.trouble, None);
+        switch.to(Mood::Works);
+        for receipt in new {
+            receipt.kept().await.expect("kept");
+        }
+        assert_eq!(open.queue.taken().0, 0);
+        let mut late = open.whose().await.split_off(21);
+        late.sort();
+        assert_eq!(late, ["bob", "bob", "cid"]);
+        assert_eq!(open.verify().await.finding, None);
+        open.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_set_aside_is_written_before_the_end_and_its_answers_do_not_wait_for_ever() {
+    let (store, switch) = Store::moody().await;
+    let bench = Bench {
+        store,
+        ..Bench::new().await
+    };
+    let open = bench.open().await;
+    assert!(open.keep("ann", "search").await);
+    switch.to(Mood::IsAway);
+    let waiting = open.begin("bob", "search").expect("a place");
+    assert!(waiting.kept().await.is_err(), "it was let go");
+    assert_eq!(open.queue.figures().queued, 1);
+    let Open { queue, writer } = open;
+    drop(queue);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!writer.is_finished());
+    switch.to(Mood::Works);
+    writer.await.expect("it ends");
+    let open = bench.open().await;
+    assert_eq!(open.whose().await, ["ann", "bob"]);
+    open.close().await;
+}
+
+#[tokio::test]
+async fn what_is_set_aside_takes_places_of_the_queue() {
+    let (store, switch) = Store::moody().await;
+    let mut bench = Bench {
+        store,
+        ..Bench::new().await
+    };
+    bench.config.spool_bytes = 64 * 1024 * 1024;
+    let open = bench.open().await;
+    assert!(open.keep("ann", "search").await);
+    switch.to(Mood::Hangs);
+    let mut begun = 0;
+    while begun < QUEUE {
+        if open.begin("bob", "search").is_none() {
+            break;
+        }
+        begun += 1;
+        if begun % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    until("all are set aside", || {
+        open.queue.state.aside.load(Ordering::Relaxed) == begun
+    })
+    .await;
+    assert_eq!(begun, QUEUE);
+    assert!(open.begin("ann", "search").is_none());
+    switch.to(Mood::Works);
+    until("there is room", || open.queue.taken().0 == 0).await;
+    assert!(open.keep("ann", "search").await);
+    assert_eq!(open.queue.figures().written as usize, QUEUE + 2);
+    open.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_key_holds_up_nobody_else() {
+    let bench = Bench::new().await;
+    let open = bench.open().await;
+    assert!(open.keep("ann", "search").await);
+    open.close().await;
+    let open = bench.open().await;
+    keys::tests::damage(&bench.store, "ann").await;
+    let damaged = open.begin("ann", "search").expect("a place");
+    for who in ["bob", "cid"] {
+        assert!(open.keep(who, "search").await);
+    }
+    assert!(damaged.kept().await.is_err());
+    open.writer.abort();
+}
+
+#[tokio::test]
+async fn keys_are_used_on_while_they_cannot_be_looked_up_again() {
+    let (store, switch) = Store::moody().await;
+    let bench = Bench {
+        store,
+        ..Bench::new().await
+    };
+    let keys = keys::tests::that_others_may_forget(&bench.store);
+    let open = bench.open_with(keys).await;
+    for (mood, who) in [(Mood::IsAway, "bob"), (Mood::Hangs, "cid")] {
+        assert!(open.keep("ann", "search").await);
+        switch.to(mood);
+        let new = open.begin(who, "search").expect("a place");
+        for _ in 0..20 {
+            assert!(open.keep("ann", "search").await);
+        }
+        switch.to(Mood::Works);
+        new.kept().await.expect("kept");
+    }
+    // Another gateway has forgotten her: that shows as soon as it can be seen.
+    let before = open.queue.reader.keys.ids_of("ann").await.expect("read");
+    let other = Keys::new(&bench.store);
+    other.erase("ann", None).await.expect("erased");
+    assert!(open.keep("ann", "search").await);
+    let after = open.queue.reader.keys.ids_of("ann").await.expect("read");
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert_ne!(before, after);
     open.close().await;
 }

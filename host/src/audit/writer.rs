@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use super::anchor::{Anchor, End};
-use super::keys::{KeyError, Keys, SubjectKey};
+use super::aside::{Aside, HELD, Keyed};
+use super::keys::{Keys, SubjectKey};
 use super::positions::Positions;
 use super::record::Draft;
 use super::state::State;
@@ -27,8 +28,6 @@ const GROUP: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 /// How often is tried again when something is wrong.
 const RETRY: Duration = Duration::from_millis(200);
-/// How long an answer waits for a record that cannot be written.
-const HELD: Duration = Duration::from_secs(5);
 /// Room on the disk that is left to others, the store first of all: it does not bear a full disk.
 const SPARE: u64 = 8 * 1024 * 1024;
 
@@ -48,8 +47,6 @@ struct Checkpoint {
 enum Trouble {
     #[error("the audit trail cannot be written: {0}")]
     Write(#[from] std::io::Error),
-    #[error("the keys of the audit trail cannot be had: {0}")]
-    Keys(#[from] KeyError),
 }
 
 /// The writer.
@@ -73,6 +70,7 @@ impl Writer {
         let mut saved = 0;
         let mut looked = Instant::now();
         let mut waiting = Vec::with_capacity(GROUP);
+        let mut aside = Aside::new(Arc::clone(&self.keys), Arc::clone(&self.state));
         self.look_after(&checkpoints).await;
         loop {
             let pause = if self.state.is_refusing() {
@@ -81,11 +79,18 @@ impl Writer {
                 TICK
             };
             let left = pause.saturating_sub(looked.elapsed());
-            let got = tokio::time::timeout(left, receiver.recv_many(&mut waiting, GROUP)).await;
-            match got {
-                Ok(0) => break,
-                Ok(_) => self.keep(&mut waiting).await,
-                Err(_) => {}
+            tokio::select! {
+                // What is ready of what was set aside is older than what comes.
+                biased;
+                ready = aside.next() => self.keep(ready).await,
+                got = receiver.recv_many(&mut waiting, GROUP) => {
+                    if got == 0 {
+                        break;
+                    }
+                    let ready = aside.sort(&mut waiting);
+                    self.keep(ready).await;
+                }
+                () = tokio::time::sleep(left) => {}
             }
             let full = self.state.bytes.load(Ordering::Relaxed) >= self.config.spool_bytes;
             let newly_full = full && !self.state.is_refusing();
@@ -95,24 +100,46 @@ impl Writer {
                 self.checkpoint(&checkpoints, &mut saved);
             }
         }
+        self.finish(aside).await;
         self.checkpoint(&checkpoints, &mut saved);
         drop(checkpoints);
         // It has nothing else to do than what it was given.
         let _ = keeper.await;
     }
 
+    /// Keeps what was set aside, for as long as that may take.
+    async fn finish(&mut self, mut aside: Aside) {
+        let mut hurried = self.hurried.clone();
+        while !aside.is_empty() {
+            let ready = tokio::select! {
+                ready = aside.next() => ready,
+                Ok(_) = hurried.wait_for(|hurried| *hurried) => break,
+            };
+            self.keep(ready).await;
+        }
+        let left = aside.give_up();
+        if !left.is_empty() {
+            let drafts: Vec<Draft> = left.into_iter().map(|message| message.draft).collect();
+            give_up(&drafts, &"their keys cannot be had");
+        }
+    }
+
     /// Keeps a group, however long it takes.
-    async fn keep(&mut self, waiting: &mut Vec<Message>) {
+    async fn keep(&mut self, group: Vec<Keyed>) {
+        if group.is_empty() {
+            return;
+        }
         let since = Instant::now();
-        let mut acks = Vec::with_capacity(waiting.len());
-        let mut drafts = Vec::with_capacity(waiting.len());
-        for message in waiting.drain(..) {
+        let mut acks = Vec::with_capacity(group.len());
+        let (mut drafts, mut keys) = (Vec::new(), Vec::new());
+        for (message, key) in group {
             acks.extend(message.ack);
             drafts.push(message.draft);
+            keys.push(key);
         }
         let count = drafts.len() as u64;
         loop {
-            match self.try_keep(&mut drafts).await {
+            match self.try_keep(&mut drafts, &keys) {
                 Ok(()) => break,
                 // Those who wait gain nothing from it.
                 Err(trouble) if self.make_room().await => {
@@ -143,12 +170,10 @@ impl Writer {
         self.state.head.send_replace(newest);
     }
 
-    async fn try_keep(&mut self, drafts: &mut [Draft]) -> Result<(), Trouble> {
-        let owners = drafts.iter().map(|draft| draft.owner.clone());
-        let keys = self.keys.of(owners).await?;
+    fn try_keep(&mut self, drafts: &mut [Draft], keys: &[Arc<SubjectKey>]) -> Result<(), Trouble> {
         let mut next = self.trail.next().clone();
         let mut lines = Vec::with_capacity(drafts.len() * 1024);
-        for (draft, key) in drafts.iter_mut().zip(&keys) {
+        for (draft, key) in drafts.iter_mut().zip(keys) {
             next = write(&mut lines, draft, key, next)?;
         }
         self.trail.append(&lines, next)?;
@@ -300,7 +325,7 @@ fn write(
 }
 
 /// The log is the last place where records can be found that could not be written.
-fn give_up(drafts: &[Draft], trouble: &Trouble) {
+fn give_up(drafts: &[Draft], trouble: &dyn std::fmt::Display) {
     error!(
         "stopping with {} audit records not written, because {trouble}; they follow without their personal parts",
         drafts.len()

@@ -13,6 +13,27 @@ async fn one(keys: &Keys, owner: &Option<Owner>) -> Arc<SubjectKey> {
     found.expect("a key").remove(0)
 }
 
+/// Makes whatever is kept of a subject's keys useless.
+pub(in crate::audit) async fn damage(store: &Store, subject: &str) {
+    let keys = Keys::new(store);
+    let mut batch = Batch::default();
+    for id in keys.ids_of(subject).await.expect("read") {
+        let damaged = KeyRecord {
+            key: Some(Zeroizing::new("none".to_owned())),
+            erased_at: None,
+        };
+        let put = KEYS.put(&mut batch, &key_place(&id), &damaged);
+        put.expect("written");
+    }
+    let kept = store.commit(batch).await;
+    assert_eq!(kept.expect("kept"), Committed::Yes);
+}
+
+/// Those of a gateway that shares its store: each is looked up again at every use, if that can be done.
+pub(in crate::audit) fn that_others_may_forget(store: &Store) -> Keys {
+    Keys::remembering(store, Duration::ZERO, Duration::from_secs(600))
+}
+
 #[tokio::test]
 async fn each_subject_has_a_key_that_stays() {
     let store = Store::temporary(None).await.expect("a store");
