@@ -98,13 +98,16 @@ pub struct Accounts {
     pub ended: usize,
 }
 
+/// When accounts were counted, and how many there were at each server, if there were not too many.
+type Counted = (Instant, Option<BTreeMap<String, Accounts>>);
+
 /// The vault of this gateway.
 #[derive(Clone)]
 pub struct Vault {
     store: Store,
     sealer: Arc<Sealer>,
-    /// How it was when somebody last looked, for [`Vault::status_lately`].
-    seen: Arc<Mutex<Option<(Instant, Status)>>>,
+    /// What was counted last, for [`Vault::counted_lately`].
+    seen: Arc<Mutex<Option<Counted>>>,
 }
 
 /// A record and what it was read as, so that a change can tell whether it is still that.

@@ -1,8 +1,6 @@
 //! Several gateways behind a load balancer that sends each request to the next of them: no client notices.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use cortex_tests::balancer::SERVED_BY;
@@ -10,19 +8,13 @@ use cortex_tests::client::DEV_TOKEN;
 use cortex_tests::conformance::{Suite, Target};
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
 use cortex_tests::{
-    Browser, Client, FakeBackend, FixtureServer, Fleet, FleetBuilder, Plan, Provider, Reply,
-    Stream, binary,
+    Browser, Client, FakeBackend, FixtureServer, Fleet, FleetBuilder, Plan, Provider, Reply, Stream,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 
 use crate::linking::{asked_to_open, modern};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use crate::peers;
 
 /// Three gateways in front of this backend, which are asked as developers.
 async fn three(backend: &FakeBackend) -> Option<Fleet> {
@@ -254,55 +246,18 @@ async fn an_account_is_linked_across_instances_and_used_at_all_of_them() {
 
 /// Runs a script of `tests/peers`, which stands on a real MCP SDK, through the balancer.
 async fn peer(name: &str, script: &str, era: &str) {
-    let interpreter = match name {
-        "node" => PathBuf::from("node"),
-        venv => root().join("target/peers").join(venv).join("bin/python"),
-    };
-    if !root().join("target/peers/node/.pins").exists() {
-        assert!(std::env::var_os("CI").is_none(), "run tests/peers/setup.sh");
-        eprintln!("SKIPPED {script}: the MCP SDKs are not installed");
+    let Some(interpreter) = peers::interpreter(name, script) else {
         return;
-    }
-    let mut backend = Command::new(binary("demo-backend"))
-        .env("DEMO_PORT", "0")
-        .env("DEMO_DEV_TOKEN", DEV_TOKEN)
-        .env("CORTEX_TECHNICAL_TOKEN", "technical-token-of-the-tests")
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("started");
-    let mut lines = BufReader::new(backend.stdout.take().expect("piped")).lines();
-    let line = lines.next_line().await.expect("readable").expect("a line");
-    let url = line.strip_prefix("demo-backend listening on ");
-    let url = url.expect("its URL").to_owned();
+    };
+    let (_backend, url) = peers::demo_backend(DEV_TOKEN).await;
     let fleet = FleetBuilder::new(3).start(|gateway| {
         gateway
             .backend("demo", &url)
             .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:demo:read mcp:demo:write")
     });
     let Some(mut fleet) = fleet.await else { return };
-    let running = Command::new(interpreter)
-        .arg(root().join("tests/peers").join(script))
-        .arg(format!("{}/mcp", fleet.base))
-        .arg(DEV_TOKEN)
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(Duration::from_secs(120), running)
-        .await
-        .expect("it ends")
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{said}\n{complaint}\n{}",
-        fleet.log()
-    );
-    let report: Value = serde_json::from_str(said.trim()).unwrap_or_else(|e| panic!("{e}: {said}"));
-    assert_eq!(
-        (&report["ok"], &report["protocolVersion"]),
-        (&json!(true), &json!(era))
-    );
+    let command = peers::against(interpreter, script, &fleet.base);
+    peers::reports(command, era, || fleet.log()).await;
     // All three had a part in it.
     for number in 0..3 {
         fleet.gateway_mut(number).audit(1).await;

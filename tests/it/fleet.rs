@@ -4,3 +4,4 @@
 mod engines;
 mod rates;
 mod servers;
+mod tls;

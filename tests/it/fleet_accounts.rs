@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::fleet_catalog::{member, until};
+use crate::fleet_catalog::{STATE_KEY, member, until};
 use crate::linking::{VAULT_KEY, modern};
 
 /// What stands in front of the gateways, and hands every connection to one of them.
@@ -77,6 +77,11 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Option<Self> {
+        Self::with_keys([STATE_KEY; 3]).await
+    }
+
+    /// Each with its ring of keys.
+    async fn with_keys(rings: [&str; 3]) -> Option<Self> {
         let (redis, postgres) = (Redis::start()?, Postgres::start()?);
         let front = Front::start().await;
         let mcp = format!("http://{}/mcp", front.address);
@@ -84,8 +89,9 @@ impl Fleet {
         let notes = Provider::start().await;
         notes.manners(|manners| manners.strict = true);
         let mut gateways = Vec::new();
-        for _ in 0..3 {
+        for ring in rings {
             let builder = member(&redis)
+                .env("CORTEX_STATE_KEY", ring)
                 .mcp_server("notes", &notes.mcp())
                 .env("CORTEX_DATABASE_URL", &postgres.url())
                 .env("CORTEX_CANONICAL_URI", &mcp)
@@ -213,6 +219,28 @@ async fn a_flow_that_began_at_one_gateway_ends_at_another_once() {
     );
     assert_eq!(fleet.notes.seen("/token").len(), 1);
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
+#[tokio::test]
+async fn a_flow_ends_at_a_gateway_whose_keys_were_rotated_meanwhile() {
+    let newer = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+    let both = format!("{newer},{STATE_KEY}");
+    let Some(fleet) = Fleet::with_keys([STATE_KEY, &both, &both]).await else {
+        return;
+    };
+    let at_callback = |url: &url::Url| url.path() == "/api/link/notes/callback";
+    // From the one that was not rotated yet to one that was, and the other way round.
+    for (user, from, to) in [("ada", 0, 1), ("eve", 1, 0), ("dan", 2, 1)] {
+        fleet.front.leads_to(&fleet.gateways[from]).await;
+        let mut browser = fleet.browser(user);
+        let start = fleet.start_of(&mut browser).await;
+        let back = browser.go(&start, at_callback).await;
+        fleet.front.leads_to(&fleet.gateways[to]).await;
+        let linked = browser.get(back.url.as_str()).await;
+        let text = linked.text();
+        assert!(text.contains("is linked"), "{user}: {text}");
+        assert_eq!(fleet.notes.grants(&format!("{user}-at-notes")), 1);
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 /// Seals what gateways leave for each other.
-const STATE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+pub(crate) const STATE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const ADMIN: &str = "admin-secret-of-the-tests";
 
 /// A gateway of the fleet around this Redis.

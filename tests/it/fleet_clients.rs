@@ -5,29 +5,24 @@ mod keys;
 mod parked;
 mod streams;
 
-use cortex_tests::redis::Redis;
+use cortex_tests::between::Between;
 use cortex_tests::{Client, Gateway, GatewayBuilder, Reply};
 use serde_json::{Value, json};
 
 /// What all gateways seal with.
 const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-/// A Redis server, unless there is none on this machine.
-fn redis() -> Option<Redis> {
-    Redis::start()
-}
-
 /// One gateway of the fleet, not started yet.
-fn member(redis: &Redis) -> GatewayBuilder {
-    GatewayBuilder::new()
+fn member(between: &Between) -> GatewayBuilder {
+    let gateway = GatewayBuilder::new()
         .env("CORTEX_STATE_KEY", KEY)
-        .env("CORTEX_REDIS_URL", &redis.url())
-        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
+        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0");
+    between.joined_by(gateway)
 }
 
 /// Like it, with a backend whose adapter does what it is told.
-fn mischievous(redis: &Redis) -> GatewayBuilder {
-    member(redis)
+fn mischievous(between: &Between) -> GatewayBuilder {
+    member(between)
         .plugin("mischief")
         .backend("bad", "http://127.0.0.1:9")
         .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
@@ -68,10 +63,13 @@ async fn until<T: PartialEq + std::fmt::Debug>(expected: T, does: impl AsyncFn()
     }
 }
 
-#[tokio::test]
-async fn a_session_that_ends_at_one_is_over_at_all() {
-    let Some(mut redis) = redis() else { return };
-    let [a, b] = two(|| member(&redis)).await;
+cortex_tests::through_each!(
+    a_session_that_ends_at_one_is_over_at_all,
+    a_log_level_counts_wherever_the_next_call_is,
+);
+
+async fn a_session_that_ends_at_one_is_over_at_all(mut between: Between) {
+    let [a, b] = two(|| member(&between)).await;
     let session = a.client.initialize("2025-11-25").await;
     let other = b.client.initialize("2025-11-25").await;
     assert_eq!(ping(&b.client, &session).await, 200);
@@ -81,33 +79,28 @@ async fn a_session_that_ends_at_one_is_over_at_all() {
     assert_eq!(ping(&b.client, &session).await, 404);
     until(404, || ping(&a.client, &session)).await;
     // Also where one starts later.
-    let c = member(&redis).start().await;
+    let c = member(&between).start().await;
     assert_eq!(ping(&c.client, &session).await, 404);
     assert_eq!(ping(&c.client, &other).await, 200);
 
     // What ends while the others cannot be reached ends there when they can, and the shelf that was lost is
     // filled again.
-    redis.stop();
+    between.stop();
     let ended = a.client.delete(&[("mcp-session-id", &other)]).await;
     assert_eq!(ended.status, 202);
     assert_eq!(ping(&a.client, &other).await, 404);
-    redis.run();
+    between.run();
     until(404, || ping(&b.client, &other)).await;
     until(404, || ping(&c.client, &other)).await;
-    until(true, async || {
-        redis.command(&["KEYS", "*ended:whole"]).contains("whole")
-    })
-    .await;
-    let d = member(&redis).start().await;
+    until(true, async || between.lie_on("ended") > 0).await;
+    let d = member(&between).start().await;
     for over in [&session, &other] {
         assert_eq!(ping(&d.client, over).await, 404);
     }
 }
 
-#[tokio::test]
-async fn a_log_level_counts_wherever_the_next_call_is() {
-    let Some(redis) = redis() else { return };
-    let [a, b] = two(|| mischievous(&redis)).await;
+async fn a_log_level_counts_wherever_the_next_call_is(between: Between) {
+    let [a, b] = two(|| mischievous(&between)).await;
     let heard = async |client: &Client, session: &str| {
         let said = within(client, session, "tools/call", json!({ "name": "bad_say" })).await;
         said.text().matches("notifications/message").count()

@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 }
 
 /// The demo backend, which knows users by this bearer token.
-async fn demo_backend(token: &str) -> (Child, String) {
+pub(crate) async fn demo_backend(token: &str) -> (Child, String) {
     let mut backend = Command::new(binary("demo-backend"))
         .env("DEMO_PORT", "0")
         .env("DEMO_DEV_TOKEN", token)
@@ -49,7 +49,7 @@ async fn demo() -> (Child, Gateway) {
 
 /// The interpreter of a script. Where the SDKs are not installed the test is left out, loudly; a
 /// build machine (CI=true) insists on them.
-fn interpreter(name: &str, script: &str) -> Option<PathBuf> {
+pub(crate) fn interpreter(name: &str, script: &str) -> Option<PathBuf> {
     let interpreter = match name {
         "node" => PathBuf::from("node"),
         venv => root().join("target/peers").join(venv).join("bin/python"),
@@ -74,12 +74,19 @@ async fn peer(name: &str, script: &str, era: &str) {
         return;
     };
     let (_backend, gateway) = demo().await;
+    let base = format!("http://{}", gateway.address);
+    let command = against(interpreter, script, &base);
+    reports(command, era, || gateway.log()).await;
+}
+
+/// A script, against whatever is there.
+pub(crate) fn against(interpreter: PathBuf, script: &str, base: &str) -> Command {
     let mut command = Command::new(interpreter);
     command
         .arg(root().join("tests/peers").join(script))
-        .arg(format!("http://{}/mcp", gateway.address))
+        .arg(format!("{base}/mcp"))
         .arg(DEV_TOKEN);
-    reports(command, era, &gateway).await;
+    command
 }
 
 /// Runs one script that starts `cortex-gateway stdio` against the gateway, with a token.
@@ -102,10 +109,11 @@ async fn peer_over_stdio(name: &str, script: &str, era: &str) {
         .arg(format!("http://{}/mcp", gateway.address))
         .arg(binary("cortex-gateway"))
         .env("CORTEX_STDIO_TOKEN", token);
-    reports(command, era, &gateway).await;
+    reports(command, era, || gateway.log()).await;
 }
 
-async fn reports(mut command: Command, era: &str, gateway: &Gateway) {
+/// Runs a script and reads its report. `log`: for whoever looks why it failed.
+pub(crate) async fn reports(mut command: Command, era: &str, log: impl Fn() -> String) {
     let running = command.kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(120), running)
         .await
@@ -115,11 +123,7 @@ async fn reports(mut command: Command, era: &str, gateway: &Gateway) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(
-        output.status.success(),
-        "{said}\n{complaint}\n{}",
-        gateway.log()
-    );
+    assert!(output.status.success(), "{said}\n{complaint}\n{}", log());
     let report: Value = serde_json::from_str(said.trim()).unwrap_or_else(|e| panic!("{e}: {said}"));
     assert_eq!(report["ok"], true, "{report}");
     assert_eq!(report["protocolVersion"], era, "{report}");

@@ -8,7 +8,9 @@
 
 pub mod backend;
 pub mod balancer;
+pub mod between;
 pub mod browser;
+pub mod certificates;
 pub mod client;
 pub mod collector;
 pub mod conformance;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::balancer::free_address;
+use crate::certificates::Certificates;
 
 /// Longest that the server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,6 +37,23 @@ impl Postgres {
         let made = Self::start_with(&["shared_preload_libraries=pg_stat_statements"])?;
         made.query("CREATE EXTENSION pg_stat_statements");
         Some(made)
+    }
+
+    /// Starts one that speaks TLS to whoever wants it.
+    pub fn encrypted(certificates: &Certificates) -> Option<Self> {
+        let (certificate, key) = (certificates.server(), certificates.key());
+        if is_root() {
+            // It reads its key itself, and nobody else may.
+            let folder = key.parent().expect("a folder");
+            let owned = Command::new("chown")
+                .args(["-R", "postgres"])
+                .arg(folder)
+                .status();
+            assert!(owned.is_ok_and(|status| status.success()), "chown");
+        }
+        let certificate = format!("ssl_cert_file={}", certificate.display());
+        let key = format!("ssl_key_file={}", key.display());
+        Self::start_with(&["ssl=on", &certificate, &key])
     }
 
     fn start_with(settings: &[&str]) -> Option<Self> {

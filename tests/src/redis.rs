@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::balancer::free_address;
+use crate::certificates::Certificates;
 
 /// Longest that the server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,11 +18,32 @@ pub struct Redis {
     folder: TempDir,
     port: u16,
     server: Option<Child>,
+    /// What the server and who speaks to it are started with besides, where it speaks TLS.
+    tls: Option<[Vec<String>; 2]>,
 }
 
 impl Redis {
     /// Starts one. `None`, with a line that says so, where Redis is not installed and this is no build machine.
     pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts one that speaks TLS only.
+    pub fn encrypted(certificates: &Certificates) -> Option<Self> {
+        let path = |path: std::path::PathBuf| path.display().to_string();
+        let authority = path(certificates.authority());
+        let (certificate, key) = (path(certificates.server()), path(certificates.key()));
+        let server = ["--tls-cert-file", &certificate, "--tls-key-file", &key]
+            .into_iter()
+            .chain(["--tls-ca-cert-file", &authority, "--tls-auth-clients", "no"]);
+        let client = ["--tls", "--cacert", &authority];
+        Self::start_with(Some([
+            server.map(str::to_owned).collect(),
+            client.map(str::to_owned).to_vec(),
+        ]))
+    }
+
+    fn start_with(tls: Option<[Vec<String>; 2]>) -> Option<Self> {
         let found = Command::new("redis-server").arg("--version").output();
         if found.is_err() {
             assert!(
@@ -35,6 +57,7 @@ impl Redis {
             folder: tempfile::tempdir().expect("a folder"),
             port: free_address().port(),
             server: None,
+            tls,
         };
         made.run();
         Some(made)
@@ -42,7 +65,12 @@ impl Redis {
 
     /// Where it is, with its password.
     pub fn url(&self) -> String {
-        format!("redis://:{PASSWORD}@127.0.0.1:{}/0", self.port)
+        let scheme = if self.tls.is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        format!("{scheme}://:{PASSWORD}@127.0.0.1:{}/0", self.port)
     }
 
     /// Its port.
@@ -57,8 +85,15 @@ impl Redis {
 
     /// Starts it again after [`Self::stop`]; empty.
     pub fn run(&mut self) {
+        let port = self.port.to_string();
+        let ports = match self.tls {
+            Some(_) => vec!["--port", "0", "--tls-port", &port],
+            None => vec!["--port", &port],
+        };
         let server = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(ports)
+            .args(["--bind", "127.0.0.1"])
+            .args(self.tls.iter().flat_map(|[server, _]| server))
             .args(["--save", "", "--appendonly", "no"])
             .args(["--requirepass", PASSWORD])
             .arg("--dir")
@@ -113,6 +148,7 @@ impl Redis {
     fn ask(&self, words: &[&str]) -> Output {
         let asked = Command::new("redis-cli")
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(self.tls.iter().flat_map(|[_, client]| client))
             .env("REDISCLI_AUTH", PASSWORD)
             .args(words)
             .output();

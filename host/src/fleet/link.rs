@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::engine::{Envelope, Listener, Trouble};
@@ -36,7 +36,7 @@ pub(super) async fn keep(
     ready: watch::Sender<bool>,
 ) {
     let name = shared.engine.name();
-    let (mut pause, mut told, mut since) = (PAUSES.0, None, Instant::now());
+    let (mut pause, mut told, mut since) = (PAUSES.0, false, Instant::now());
     let mut epoch = Epoch::default();
     loop {
         let connected = tokio::time::timeout(CONNECT, shared.engine.connect()).await;
@@ -44,7 +44,7 @@ pub(super) async fn keep(
             Ok(Ok(listener)) => {
                 let began = Instant::now();
                 let mut ends = shared.here();
-                if told.take().is_some() {
+                if std::mem::take(&mut told) {
                     let away = since.elapsed().as_secs();
                     info!("{name} is back after {away} s: the gateways share again");
                 }
@@ -67,12 +67,14 @@ pub(super) async fn keep(
             Err(_) => no_answer(CONNECT).to_string(),
         };
         shared.gone();
-        if told.as_ref() != Some(&why) {
+        // Once for each time that it is away, however many tries fail, and in whatever way.
+        if std::mem::replace(&mut told, true) {
+            debug!("{name} is still away: {why}");
+        } else {
             warn!(
                 "{name} is away: {why}; calls go on, rate limits are this instance's share, and what other instances \
                  change is seen later; it is tried again and again"
             );
-            told = Some(why);
         }
         tokio::time::sleep(jitter(pause)).await;
         pause = (pause * 2).min(PAUSES.1);

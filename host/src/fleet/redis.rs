@@ -348,48 +348,6 @@ impl Engine for Redis {
     }
 }
 
-/// What a look at a server tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looked {
-    /// Its version; none, if it does not tell.
-    pub version: Option<String>,
-    /// Its `maxmemory-policy`.
-    pub eviction: Option<String>,
-}
-
-/// Looks at a server, and changes nothing there. The error is for operators.
-///
-/// # Errors
-/// Why it cannot be used.
-pub async fn look(url: &RedisUrl) -> Result<Looked, String> {
-    let asked = async {
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connecting = url
-            .client()
-            .get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connecting.await?;
-        let () = redis::cmd("PING").query_async(&mut connection).await?;
-        // Not everybody may ask that.
-        let info: Result<String, _> = redis::cmd("INFO").query_async(&mut connection).await;
-        Ok::<_, RedisError>(info.unwrap_or_default())
-    };
-    let asked = tokio::time::timeout(2 * SILENCE, asked).await;
-    let info = match asked {
-        Ok(Ok(info)) => info,
-        Ok(Err(error)) => return Err(words(&error)),
-        Err(_) => return Err(super::figures::no_answer(2 * SILENCE).to_string()),
-    };
-    let of = |name: &str| {
-        let mut lines = info.lines();
-        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.map(|text| words(&text.trim()))
-    };
-    Ok(Looked {
-        version: of("redis_version"),
-        eviction: of("maxmemory_policy"),
-    })
-}
-
 /// The connection on which the news come.
 struct Listening {
     sink: PubSubSink,

@@ -400,30 +400,22 @@ impl Directory {
     /// Refuses a version that wants more than the one before, until the operator has said something to it.
     async fn hold_back(&self, fresh: &Fresh, before: &File, file: &str) -> Result<(), Refusal> {
         let profile = fresh.loaded.profile();
+        let runs = before.live.as_ref();
+        let runs = runs.filter(|live| live.name == fresh.name);
+        let runs = runs.map(|live| &live.loaded.profile().wants[..]);
         let store = self.runtime.store.as_ref();
-        let known = match (&before.live, store) {
-            (Some(live), _) if live.name == fresh.name => Some(live.loaded.profile().wants.clone()),
-            (_, Some(store)) => accepted::of(store, &fresh.name)
-                .await
-                .unwrap_or_else(|error| {
-                    warn!(%error, file, "what this plugin wanted before cannot be found out");
-                    None
-                }),
-            (_, None) => None,
-        };
-        let mut more = known.map_or_else(Vec::new, |known| Want::beyond(&profile.wants, &known));
-        more.retain(|want| !profile.grants.settles(want));
+        let settles = |want: &Want| profile.grants.settles(want);
+        let more = accepted::beyond(store, &fresh.name, &profile.wants, runs, settles).await;
+        let more = more.unwrap_or_else(|error| {
+            warn!(%error, file, "what this plugin wanted before cannot be found out, or what it wants be remembered");
+            Vec::new()
+        });
         if !more.is_empty() {
             let wants: Vec<String> = more.iter().map(|want| format!("`{want}`")).collect();
             return Err(Refusal::WantsMore {
                 wants: wants.join(", "),
                 file: file.to_owned(),
             });
-        }
-        if let Some(store) = store
-            && let Err(error) = accepted::remember(store, &fresh.name, &profile.wants).await
-        {
-            warn!(%error, file, "what this plugin wants cannot be remembered");
         }
         Ok(())
     }

@@ -212,11 +212,21 @@ async fn into_database(
     while let Some(page) = records.next(PAGE)? {
         filling.add(&page).await?;
     }
+    let read = async |space, after| filling.page(space, Option::as_ref(&after), PAGE).await;
+    verify(totals, read).await?;
+    Ok(filling.keep().await?)
+}
+
+/// Whether there is now what there should be. `read`: records of a space, from where an earlier page ended.
+async fn verify(
+    totals: &Totals,
+    read: impl AsyncFn(Space, Option<Bytes>) -> Result<Vec<Record>, StoreError>,
+) -> Result<(), TransferError> {
     let mut adding = Adding::default();
     for space in spaces() {
         let mut after = None;
         loop {
-            let page = filling.page(space, after.as_ref(), PAGE).await?;
+            let page = read(space, after).await?;
             page.iter().for_each(|record| adding.add(record));
             match page.last() {
                 Some((_, key, _)) => after = Some(key.clone()),
@@ -224,10 +234,10 @@ async fn into_database(
             }
         }
     }
-    if let Some(space) = differing(totals, &adding.totals()) {
-        return Err(TransferError::Differs(space));
+    match differing(totals, &adding.totals()) {
+        Some(space) => Err(TransferError::Differs(space)),
+        None => Ok(()),
     }
-    Ok(filling.keep().await?)
 }
 
 async fn into_folder(
@@ -266,21 +276,7 @@ async fn into_folder(
     drop(new);
     // Read as the next start reads it.
     let new = Local::open(aside.path()).await?;
-    let mut adding = Adding::default();
-    for space in spaces() {
-        let mut after = None;
-        loop {
-            let page = page(&new, space, after).await?;
-            page.iter().for_each(|record| adding.add(record));
-            match page.last() {
-                Some((_, key, _)) => after = Some(key.clone()),
-                None => break,
-            }
-        }
-    }
-    if let Some(space) = differing(totals, &adding.totals()) {
-        return Err(TransferError::Differs(space));
-    }
+    verify(totals, async |space, after| page(&new, space, after).await).await?;
     drop((new, before));
     let placed = aside.take_the_place();
     placed.map_err(|error| TransferError::Place(data_dir.to_owned(), error))

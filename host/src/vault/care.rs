@@ -1,20 +1,23 @@
 //! What operators do with the vault: look at it, change its key, forget somebody.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use super::record::Sealed;
 use super::{
-    ACCOUNTS, ATTEMPTS, Account, CHECK, CHECK_KEY, CLIENTS, Kind, PAGE, Status, Vault, VaultError,
-    subject_key,
+    ACCOUNTS, ATTEMPTS, Account, Accounts, CHECK, CHECK_KEY, CLIENTS, Kind, PAGE, Status, Vault,
+    VaultError, subject_key,
 };
 use crate::seal::KeyId;
 use crate::store::{Batch, Committed, Found, Scan, Table};
 use crate::types::Subject;
 
-/// For how long a status is good enough for [`Vault::status_lately`].
+/// For how long a count is good enough for [`Vault::counted_lately`], where many gateways count the same.
 const LATELY: Duration = Duration::from_secs(5 * 60);
+/// Most accounts that are counted for a figure: each has to be read, by every gateway, again and again.
+const COUNTED: usize = 20_000;
 
 /// What came of a change of the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -42,32 +45,55 @@ impl Vault {
             if !key.is_some_and(|key| self.sealer.knows(key)) {
                 status.lost += 1;
             }
-            let at = status.servers.entry(record.server.unwrap_or_default());
-            let at = at.or_default();
-            match record.ended {
-                true => at.ended += 1,
-                false => at.linked += 1,
-            }
+            add(&mut status.servers, &record);
         }
         Ok(status)
     }
 
-    /// How the vault is, for whoever asks again and again. Looks at every account, so where many gateways
-    /// share it, it may be of some minutes ago.
+    /// The accounts at each server, for whoever asks again and again. Where gateways share the vault, it may be of
+    /// some minutes ago. `None`: there are too many to be counted so often; [`Vault::status`] counts them.
     ///
     /// # Errors
     /// [`VaultError::Store`].
-    pub async fn status_lately(&self) -> Result<Status, VaultError> {
+    pub async fn counted_lately(&self) -> Result<Option<BTreeMap<String, Accounts>>, VaultError> {
         if !self.store.is_shared() {
-            return self.status().await;
+            return self.count(COUNTED).await;
         }
         let mut seen = self.seen.lock().await;
         match &*seen {
-            Some((at, status)) if at.elapsed() < LATELY => Ok(status.clone()),
+            Some((at, counted)) if at.elapsed() < LATELY => Ok(counted.clone()),
             _ => {
-                let status = self.status().await?;
-                *seen = Some((Instant::now(), status.clone()));
-                Ok(status)
+                let counted = self.count(COUNTED).await?;
+                *seen = Some((Instant::now(), counted.clone()));
+                Ok(counted)
+            }
+        }
+    }
+
+    /// The accounts at each server, if there are not more than so many. Holds one page of them at a time.
+    pub(super) async fn count(
+        &self,
+        most: usize,
+    ) -> Result<Option<BTreeMap<String, Accounts>>, VaultError> {
+        let (mut servers, mut after, mut count) = (BTreeMap::new(), None, 0);
+        loop {
+            let scan = Scan {
+                after,
+                limit: PAGE,
+                ..Scan::default()
+            };
+            let page = ACCOUNTS.scan(&self.store, scan).await?;
+            count += page.len();
+            if count > most {
+                return Ok(None);
+            }
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|(place, _)| place.clone());
+            for (_, found) in page {
+                add(&mut servers, &found.value);
+            }
+            if is_last {
+                return Ok(Some(servers));
             }
         }
     }
@@ -176,6 +202,16 @@ impl Vault {
                 return Ok(all);
             }
         }
+    }
+}
+
+/// Counts one more account.
+fn add(servers: &mut BTreeMap<String, Accounts>, record: &Sealed) {
+    let server = record.server.clone().unwrap_or_default();
+    let at = servers.entry(server).or_default();
+    match record.ended {
+        true => at.ended += 1,
+        false => at.linked += 1,
     }
 }
 

@@ -270,3 +270,24 @@ async fn without_a_key_there_is_no_vault() {
         .expect("kept");
     assert!(Vault::is_used(&store).await.expect("read"));
 }
+
+#[tokio::test]
+async fn accounts_are_counted_page_by_page_and_not_without_end() {
+    let store = Store::temporary(None).await.expect("a store");
+    let vault = Vault::open(&store, &keys(&[1])).await.expect("open");
+    let many = 2 * PAGE + 3;
+    for n in 0..many {
+        let mut account = account();
+        if n % 3 == 0 {
+            account.grant = None;
+        }
+        let at = server(if n % 2 == 0 { "wiki" } else { "docs" });
+        let put = vault.put(&owner(&n.to_string()), &at, &account).await;
+        put.expect("kept");
+    }
+    let counted = vault.count(many).await.expect("read").expect("counted");
+    assert_eq!(counted, vault.status().await.expect("read").servers);
+    let all = counted.values().map(|at| at.linked + at.ended);
+    assert_eq!(all.sum::<usize>(), many);
+    assert_eq!(vault.count(many - 1).await.expect("read"), None);
+}

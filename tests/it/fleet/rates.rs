@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
+use cortex_tests::postgres::Postgres;
 use cortex_tests::redis::{PASSWORD, Redis};
 use cortex_tests::{Gateway, GatewayBuilder};
 use http::Method;
@@ -115,11 +116,16 @@ async fn the_log_tells_once_that_redis_is_away_and_that_it_is_back() {
     gateway
         .logged("shares with other gateways through Redis")
         .await;
-    redis.stop();
+    redis.freeze();
     gateway.logged("Redis is away").await;
+    // Away in another way now, and tried again a few times.
+    redis.stop();
     gateway.client.post(PING, &[]).await.result();
+    tokio::time::sleep(Duration::from_secs(4)).await;
     redis.run();
     gateway.logged("Redis is back").await;
+    let log = gateway.log();
+    assert_eq!(log.matches("Redis is away").count(), 1, "{log}");
     gateway.client.post(PING, &[]).await.result();
 }
 
@@ -152,4 +158,27 @@ async fn doctor_tells_whether_redis_is_there_and_never_the_password() {
     redis.stop();
     let text = doctor().await;
     assert!(text.contains("cannot be used"), "{text}");
+}
+
+#[tokio::test]
+async fn doctor_tells_whether_news_go_through_the_database() {
+    let Some(postgres) = Postgres::start() else {
+        return;
+    };
+    let builder = || {
+        GatewayBuilder::new()
+            .env("CORTEX_DATABASE_URL", &postgres.url())
+            .env("CORTEX_STATE_KEY", STATE_KEY)
+    };
+    let doctor = async || {
+        let told = builder().operate(&["doctor"]).await;
+        String::from_utf8_lossy(&told.stdout).into_owned()
+    };
+    let text = doctor().await;
+    assert!(text.contains("notifications arrive"), "{text}");
+    assert!(!text.contains("are alive there"), "no tables: {text}");
+    let gateway = builder().start().await;
+    gateway.ready().await;
+    let text = doctor().await;
+    assert!(text.contains("1 gateways are alive there"), "{text}");
 }

@@ -1,15 +1,19 @@
 //! What clients say in the middle of a call, to another gateway than the one that serves it.
 
+use cortex_tests::between::Between;
 use cortex_tests::gateway::eventually;
 use cortex_tests::{Client, FakeBackend, Plan, Stream};
 use serde_json::{Value, json};
 
-use super::{member, mischievous, redis, two};
+use super::{member, mischievous, two};
 
-#[tokio::test]
-async fn an_answer_finds_the_gateway_that_asked() {
-    let Some(redis) = redis() else { return };
-    let [a, b] = two(|| mischievous(&redis)).await;
+cortex_tests::through_each!(
+    an_answer_finds_the_gateway_that_asked,
+    a_call_is_called_off_at_whichever_gateway,
+);
+
+async fn an_answer_finds_the_gateway_that_asked(between: Between) {
+    let [a, b] = two(|| mischievous(&between)).await;
     let session = a
         .client
         .initialize_as("2025-11-25", json!({ "elicitation": {} }))
@@ -34,10 +38,7 @@ async fn an_answer_finds_the_gateway_that_asked() {
         // Nor is one to a question that nobody asked.
         let other = json!({ "jsonrpc": "2.0", "id": "gateway-1", "result": {} });
         assert_eq!(b.client.post(other.to_string(), &headers).await.status, 202);
-        super::until(String::new(), async || {
-            redis.command(&["KEYS", "*answers*"])
-        })
-        .await;
+        super::until(0, async || between.lie_on("answers")).await;
         let taken = b.client.post(answer(name).to_string(), &headers).await;
         assert_eq!((taken.status.as_u16(), taken.body.len()), (202, 0));
     }
@@ -45,10 +46,7 @@ async fn an_answer_finds_the_gateway_that_asked() {
     let text = done["result"]["content"][0]["text"].as_str();
     assert!(text.is_some_and(|text| text.contains("Bob")), "{done}");
     // Nothing of it lies around, and nothing of it could be read.
-    super::until(String::new(), async || {
-        redis.command(&["KEYS", "*answers*"])
-    })
-    .await;
+    super::until(0, async || between.lie_on("answers")).await;
 }
 
 async fn cancel(client: &Client, id: Value, session: Option<&str>) {
@@ -58,13 +56,11 @@ async fn cancel(client: &Client, id: Value, session: Option<&str>) {
     assert_eq!(reply.status, 202, "{}", reply.text());
 }
 
-#[tokio::test]
-async fn a_call_is_called_off_at_whichever_gateway() {
-    let Some(redis) = redis() else { return };
+async fn a_call_is_called_off_at_whichever_gateway(between: Between) {
     let backend = FakeBackend::start(json!([FakeBackend::tool("hang")])).await;
     backend.plan("hang", Plan::Hang);
     let make = || {
-        member(&redis)
+        member(&between)
             .backend("docs", &backend.url())
             .env("CORTEX_BACKEND_DOCS_TIMEOUT_MS", "300000")
     };

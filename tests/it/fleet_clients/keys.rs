@@ -1,15 +1,15 @@
 //! Keys are rotated one gateway after the other: what any of them sealed opens at all of them.
 
 use cortex_tests::GatewayBuilder;
-use cortex_tests::redis::Redis;
+use cortex_tests::between::Between;
 use serde_json::json;
 
-use super::{KEY, member, ping, redis, until};
+use super::{KEY, member, ping, until};
 
 const NEWER: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 
-fn with(redis: &Redis, keys: &str) -> GatewayBuilder {
-    member(redis)
+fn with(between: &Between, keys: &str) -> GatewayBuilder {
+    member(between)
         .env("CORTEX_STATE_KEY", keys)
         .plugin("mischief")
         .backend("bad", "http://127.0.0.1:9")
@@ -17,13 +17,16 @@ fn with(redis: &Redis, keys: &str) -> GatewayBuilder {
         .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:mischief:use")
 }
 
-#[tokio::test]
-async fn gateways_with_other_rings_open_what_each_of_them_sealed() {
-    let Some(redis) = redis() else { return };
+cortex_tests::through_each!(
+    gateways_with_other_rings_open_what_each_of_them_sealed,
+    a_gateway_with_keys_of_its_own_is_told_of,
+);
+
+async fn gateways_with_other_rings_open_what_each_of_them_sealed(between: Between) {
     let both = format!("{NEWER},{KEY}");
     let (behind, rotated) = (
-        with(&redis, KEY).start().await,
-        with(&redis, &both).start().await,
+        with(&between, KEY).start().await,
+        with(&between, &both).start().await,
     );
     behind.ready().await;
     rotated.ready().await;
@@ -65,10 +68,8 @@ async fn gateways_with_other_rings_open_what_each_of_them_sealed() {
     .await;
 }
 
-#[tokio::test]
-async fn a_gateway_with_keys_of_its_own_is_told_of() {
-    let Some(redis) = redis() else { return };
-    let _one = with(&redis, KEY).start().await;
-    let mut other = with(&redis, NEWER).start().await;
+async fn a_gateway_with_keys_of_its_own_is_told_of(between: Between) {
+    let _one = with(&between, KEY).start().await;
+    let mut other = with(&between, NEWER).start().await;
     other.logged("has none of this one's keys").await;
 }

@@ -1,12 +1,12 @@
 //! A call that waits for its modern client's answer, which comes to another gateway.
 
+use cortex_tests::between::Between;
 use cortex_tests::gateway::eventually;
 use cortex_tests::mcp_server::Step;
-use cortex_tests::redis::Redis;
 use cortex_tests::{Client, Era, FakeMcp, Gateway, Reply};
 use serde_json::{Value, json};
 
-use super::{member, redis, two};
+use super::{member, two};
 
 /// A server whose tool asks for a name, and says that it is done only when the test lets it.
 async fn asking() -> FakeMcp {
@@ -22,9 +22,9 @@ async fn asking() -> FakeMcp {
     server
 }
 
-async fn stand(redis: &Redis, server: &FakeMcp) -> [Gateway; 2] {
+async fn stand(between: &Between, server: &FakeMcp) -> [Gateway; 2] {
     two(|| {
-        member(redis)
+        member(between)
             .env("CORTEX_TECHNICAL_TOKEN", "")
             .mcp_server("wiki", &server.url())
     })
@@ -66,11 +66,16 @@ fn told(server: &FakeMcp) -> usize {
         .count()
 }
 
-#[tokio::test]
-async fn the_call_goes_on_where_it_waits() {
-    let Some(redis) = redis() else { return };
+cortex_tests::through_each!(
+    the_call_goes_on_where_it_waits,
+    a_call_that_is_gone_begins_again_and_asks_again,
+    nothing_is_done_twice_without_the_clients_word,
+    who_goes_away_from_one_gateway_stops_the_call_at_the_other,
+);
+
+async fn the_call_goes_on_where_it_waits(between: Between) {
     let server = asking().await;
-    let [a, b] = stand(&redis, &server).await;
+    let [a, b] = stand(&between, &server).await;
     let asked = call(&a.client, json!({})).await;
     assert_eq!(questions(&asked), ["question"]);
     // Without the answer the question comes again, and the call still waits.
@@ -97,14 +102,12 @@ async fn the_call_goes_on_where_it_waits() {
         }
     }
     // What was said is nowhere to be read, and nothing is left.
-    super::until(String::new(), async || redis.command(&["KEYS", "*parked*"])).await;
+    super::until(0, async || between.lie_on("parked")).await;
 }
 
-#[tokio::test]
-async fn a_call_that_is_gone_begins_again_and_asks_again() {
-    let Some(mut redis) = redis() else { return };
+async fn a_call_that_is_gone_begins_again_and_asks_again(mut between: Between) {
     let server = asking().await;
-    let [a, b] = stand(&redis, &server).await;
+    let [a, b] = stand(&between, &server).await;
     let asked = call(&a.client, json!({})).await;
     let first = questions(&asked);
     drop(a.kill().await);
@@ -113,17 +116,17 @@ async fn a_call_that_is_gone_begins_again_and_asks_again() {
     assert_eq!((told(&server), server.seen("tools/call").len()), (0, 2));
 
     // So it is while the other one cannot be reached.
-    let c = member(&redis)
+    let c = member(&between)
         .env("CORTEX_TECHNICAL_TOKEN", "")
         .mcp_server("wiki", &server.url())
         .start()
         .await;
     c.ready().await;
-    redis.stop();
+    between.stop();
     let again = call(&c.client, answer(&again, "question")).await;
     assert_eq!(questions(&again), first);
     assert_eq!((told(&server), server.seen("tools/call").len()), (0, 3));
-    redis.run();
+    between.run();
     let go_on = async {
         eventually(|| told(&server) == 1, || c.log()).await;
         // The calls of before still wait for their end.
@@ -133,11 +136,9 @@ async fn a_call_that_is_gone_begins_again_and_asks_again() {
     assert_eq!(done.tool_text().0, "done");
 }
 
-#[tokio::test]
-async fn nothing_is_done_twice_without_the_clients_word() {
-    let Some(redis) = redis() else { return };
+async fn nothing_is_done_twice_without_the_clients_word(between: Between) {
     let server = asking().await;
-    let [a, b] = stand(&redis, &server).await;
+    let [a, b] = stand(&between, &server).await;
     let asked = call(&a.client, json!({})).await;
     // A has handed the answer on, and is killed before it learns what came of it.
     let die = async {
@@ -160,11 +161,9 @@ async fn nothing_is_done_twice_without_the_clients_word() {
     assert_eq!(server.seen("tools/call").len(), 2);
 }
 
-#[tokio::test]
-async fn who_goes_away_from_one_gateway_stops_the_call_at_the_other() {
-    let Some(redis) = redis() else { return };
+async fn who_goes_away_from_one_gateway_stops_the_call_at_the_other(between: Between) {
     let server = asking().await;
-    let [a, b] = stand(&redis, &server).await;
+    let [a, b] = stand(&between, &server).await;
     let asked = call(&a.client, json!({})).await;
     let client = b.client.clone();
     let going_on = tokio::spawn(async move { call(&client, answer(&asked, "question")).await });

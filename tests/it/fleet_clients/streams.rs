@@ -1,17 +1,17 @@
 //! Notification streams and subscriptions: at whichever gateway a session listens, and wherever it said what it
 //! wants to hear of.
 
-use cortex_tests::redis::Redis;
+use cortex_tests::between::Between;
 use cortex_tests::{Client, FakeBackend, GatewayBuilder, Plan, Stream};
 use serde_json::{Value, json};
 
-use super::{member, redis, two, within};
+use super::{member, two, within};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const UPDATED: &str = "notifications/resources/updated";
 
-fn looking(redis: &Redis, backend: &FakeBackend) -> GatewayBuilder {
-    member(redis)
+fn looking(between: &Between, backend: &FakeBackend) -> GatewayBuilder {
+    member(between)
         .backend("docs", &backend.url())
         .env("CORTEX_REFRESH_SECONDS", "1")
 }
@@ -34,11 +34,16 @@ fn say(backend: &FakeBackend, text: &str) {
     backend.plan("read_resource", Plan::Json(200, contents));
 }
 
-#[tokio::test]
-async fn a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_where_it_was() {
-    let Some(redis) = redis() else { return };
+cortex_tests::through_each!(
+    a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_where_it_was,
+    what_a_session_subscribed_to_is_told_wherever_it_listens,
+);
+
+async fn a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_where_it_was(
+    between: Between,
+) {
     let backend = FakeBackend::start(json!([FakeBackend::tool("one")])).await;
-    let [a, b] = two(|| looking(&redis, &backend)).await;
+    let [a, b] = two(|| looking(&between, &backend)).await;
     let session = a.client.initialize("2025-11-25").await;
     let mut at_a = listen(&a.client, &session, None).await;
     let opening = at_a.frame().await.expect("an opening");
@@ -71,16 +76,14 @@ async fn a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_wh
     assert!(opening.id.is_some());
 }
 
-#[tokio::test]
-async fn what_a_session_subscribed_to_is_told_wherever_it_listens() {
-    let Some(mut redis) = redis() else { return };
+async fn what_a_session_subscribed_to_is_told_wherever_it_listens(mut between: Between) {
     let backend = FakeBackend::start(json!([])).await;
     let templates = json!({ "resourceTemplates": [
         { "uriTemplate": "docs://page/{id}", "name": "page", "scope": "mcp:test:use" },
     ]});
     backend.plan("list_resource_templates", Plan::Json(200, templates));
     say(&backend, "one");
-    let [a, b] = two(|| looking(&redis, &backend)).await;
+    let [a, b] = two(|| looking(&between, &backend)).await;
     let session = a.client.initialize("2025-11-25").await;
     let page = || json!({ "uri": "docs://page/1" });
     within(&a.client, &session, "resources/subscribe", page())
@@ -94,7 +97,7 @@ async fn what_a_session_subscribed_to_is_told_wherever_it_listens() {
         (&json!(UPDATED), &page())
     );
     assert!(
-        !redis.command(&["KEYS", "*subscriptions*"]).is_empty(),
+        between.lie_on("subscriptions") > 0,
         "it lies with the others"
     );
 
@@ -136,7 +139,7 @@ async fn what_a_session_subscribed_to_is_told_wherever_it_listens() {
     assert_eq!(refused.error().0, -32602);
 
     // With nobody to tell, what is subscribed to here counts here.
-    redis.stop();
+    between.stop();
     let session = a.client.initialize("2025-11-25").await;
     say(&backend, "five");
     within(&a.client, &session, "resources/subscribe", page())
@@ -145,9 +148,6 @@ async fn what_a_session_subscribed_to_is_told_wherever_it_listens() {
     let mut at_a = listen(&a.client, &session, None).await;
     say(&backend, "six");
     assert_eq!(at_a.message().await.expect("a change").method(), UPDATED);
-    redis.run();
-    super::until(true, async || {
-        !redis.command(&["KEYS", "*subscriptions*"]).is_empty()
-    })
-    .await;
+    between.run();
+    super::until(true, async || between.lie_on("subscriptions") > 0).await;
 }

@@ -48,8 +48,8 @@ pub(super) async fn tell(gw: &Gateway, to: &mut Exposition) {
 }
 
 async fn accounts(gw: &Gateway, to: &mut Exposition) {
-    let status = match gw.accounts.vault() {
-        Some(vault) => vault.status_lately().await.ok(),
+    let counted = match gw.accounts.vault() {
+        Some(vault) => vault.counted_lately().await.ok().flatten(),
         None => None,
     };
     let mut family = to.family(
@@ -58,14 +58,9 @@ async fn accounts(gw: &Gateway, to: &mut Exposition) {
         "Accounts of users at MCP servers; ended: they have to be linked again.",
     );
     for server in gw.accounts.servers() {
-        let status = status.as_ref();
-        // A vault that cannot be read has no figures: not zero.
-        if let Some(status) = status {
-            let of = status
-                .servers
-                .get(server.as_str())
-                .copied()
-                .unwrap_or_default();
+        // A vault that cannot be read, or holds too many to be counted at each scrape, has no figures: not zero.
+        if let Some(counted) = &counted {
+            let of = counted.get(server.as_str()).copied().unwrap_or_default();
             family.put(
                 &[("server", server), ("state", &"linked")],
                 number(of.linked),
