@@ -1,6 +1,7 @@
 //! The audit trail: nothing is lost, whatever happens to exporters, disk and gateway; and what was
 //! done to it shows.
 
+mod away;
 mod kills;
 mod room;
 

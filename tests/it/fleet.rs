@@ -2,6 +2,7 @@
 //! and what happens when it goes away.
 
 mod engines;
+mod leases;
 mod rates;
 mod servers;
 mod tls;

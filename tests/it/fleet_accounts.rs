@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cortex_tests::between::Between;
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, Key};
 use cortex_tests::postgres::Postgres;
 use cortex_tests::provider::Instead;
-use cortex_tests::redis::Redis;
-use cortex_tests::{Browser, Client, Gateway, Provider};
+use cortex_tests::{Browser, Client, Gateway, Provider, Reply};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fleet_catalog::{STATE_KEY, member, until};
 use crate::linking::{VAULT_KEY, modern};
@@ -71,18 +71,27 @@ struct Fleet {
     issuer: Provider,
     notes: Provider,
     front: Front,
-    redis: Redis,
-    _postgres: Postgres,
+    between: Between,
+    /// The store, where it is not that.
+    _postgres: Option<Postgres>,
 }
 
 impl Fleet {
-    async fn start() -> Option<Self> {
-        Self::with_keys([STATE_KEY; 3]).await
+    async fn start(between: Between) -> Option<Self> {
+        Self::with_keys(between, [STATE_KEY; 3]).await
+    }
+
+    /// With Redis between them.
+    async fn redis() -> Option<Self> {
+        Self::start(Between::redis()?).await
     }
 
     /// Each with its ring of keys.
-    async fn with_keys(rings: [&str; 3]) -> Option<Self> {
-        let (redis, postgres) = (Redis::start()?, Postgres::start()?);
+    async fn with_keys(between: Between, rings: [&str; 3]) -> Option<Self> {
+        let postgres = match &between {
+            Between::Redis(_) => Some(Postgres::start()?),
+            Between::Postgres(_) => None,
+        };
         let front = Front::start().await;
         let mcp = format!("http://{}/mcp", front.address);
         let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &mcp).await;
@@ -90,10 +99,13 @@ impl Fleet {
         notes.manners(|manners| manners.strict = true);
         let mut gateways = Vec::new();
         for ring in rings {
-            let builder = member(&redis)
+            let builder = match &postgres {
+                Some(postgres) => member(&between).env("CORTEX_DATABASE_URL", &postgres.url()),
+                None => member(&between),
+            };
+            let builder = builder
                 .env("CORTEX_STATE_KEY", ring)
                 .mcp_server("notes", &notes.mcp())
-                .env("CORTEX_DATABASE_URL", &postgres.url())
                 .env("CORTEX_CANONICAL_URI", &mcp)
                 .env("CORTEX_DEV_BYPASS_TOKEN", "")
                 .env("CORTEX_TECHNICAL_TOKEN", "")
@@ -110,7 +122,7 @@ impl Fleet {
             issuer,
             notes,
             front,
-            redis,
+            between,
             _postgres: postgres,
         };
         fleet.front.leads_to(&fleet.gateways[0]).await;
@@ -174,6 +186,28 @@ impl Fleet {
         presented.len()
     }
 
+    /// Calls at one of them, which has to renew the token first, until the provider has been asked.
+    async fn begins_to_renew(&self, gateway: usize) -> JoinHandle<Reply> {
+        let client = self.client(gateway, "ada");
+        let calling = tokio::spawn(async move { modern(&client, "notes_whose", json!({})).await });
+        eventually(
+            || self.presented().len() == 1,
+            || format!("{:?}", self.presented()),
+        )
+        .await;
+        calling
+    }
+
+    /// Links an account whose tokens live so many seconds, where all of them list the tools.
+    async fn linked(&self, user: &str, life: u64) {
+        if self.notes.grants("robot-at-notes") == 0 {
+            self.link("robot").await;
+            self.listed().await;
+        }
+        self.notes.manners(|manners| manners.life = life);
+        self.link(user).await;
+    }
+
     /// Somebody calls at each of the gateways at the same time, so often at each, and is answered.
     async fn calls_at_all(&self, user: &str, times: usize) {
         let clients: Vec<Client> = { 0..self.gateways.len() }
@@ -194,9 +228,15 @@ impl Fleet {
     }
 }
 
-#[tokio::test]
-async fn a_flow_that_began_at_one_gateway_ends_at_another_once() {
-    let Some(fleet) = Fleet::start().await else {
+cortex_tests::through_each!(
+    a_flow_that_began_at_one_gateway_ends_at_another_once,
+    a_flow_ends_at_a_gateway_whose_keys_were_rotated_meanwhile,
+    each_refresh_token_is_presented_once_in_the_whole_fleet,
+    when_the_one_that_renews_is_killed_another_one_renews_in_its_place,
+);
+
+async fn a_flow_that_began_at_one_gateway_ends_at_another_once(between: Between) {
+    let Some(fleet) = Fleet::start(between).await else {
         return;
     };
     let mut browser = fleet.browser("ada");
@@ -221,11 +261,10 @@ async fn a_flow_that_began_at_one_gateway_ends_at_another_once() {
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
 }
 
-#[tokio::test]
-async fn a_flow_ends_at_a_gateway_whose_keys_were_rotated_meanwhile() {
+async fn a_flow_ends_at_a_gateway_whose_keys_were_rotated_meanwhile(between: Between) {
     let newer = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
     let both = format!("{newer},{STATE_KEY}");
-    let Some(fleet) = Fleet::with_keys([STATE_KEY, &both, &both]).await else {
+    let Some(fleet) = Fleet::with_keys(between, [STATE_KEY, &both, &both]).await else {
         return;
     };
     let at_callback = |url: &url::Url| url.path() == "/api/link/notes/callback";
@@ -243,16 +282,12 @@ async fn a_flow_ends_at_a_gateway_whose_keys_were_rotated_meanwhile() {
     }
 }
 
-#[tokio::test]
-async fn each_refresh_token_is_presented_once_in_the_whole_fleet() {
-    let Some(fleet) = Fleet::start().await else {
+async fn each_refresh_token_is_presented_once_in_the_whole_fleet(between: Between) {
+    let Some(fleet) = Fleet::start(between).await else {
         return;
     };
-    fleet.link("robot").await;
-    fleet.listed().await;
     // Every token ends within the minute in which it is renewed: each call wants another one.
-    fleet.notes.manners(|manners| manners.life = 30);
-    fleet.link("ada").await;
+    fleet.linked("ada", 30).await;
     fleet
         .notes
         .manners(|manners| manners.slow = Duration::from_millis(100));
@@ -264,25 +299,15 @@ async fn each_refresh_token_is_presented_once_in_the_whole_fleet() {
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
 }
 
-#[tokio::test]
-async fn when_the_one_that_renews_is_killed_another_one_renews_in_its_place() {
-    let Some(mut fleet) = Fleet::start().await else {
+async fn when_the_one_that_renews_is_killed_another_one_renews_in_its_place(between: Between) {
+    let Some(mut fleet) = Fleet::start(between).await else {
         return;
     };
-    fleet.link("robot").await;
-    fleet.listed().await;
-    fleet.notes.manners(|manners| manners.life = 1);
-    fleet.link("ada").await;
+    fleet.linked("ada", 1).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     // The provider has the request, and has not done anything yet.
     fleet.notes.instead("/token", Instead::Hang);
-    let client = fleet.client(0, "ada");
-    let calling = tokio::spawn(async move { modern(&client, "notes_whose", json!({})).await });
-    eventually(
-        || fleet.presented().len() == 1,
-        || format!("{:?}", fleet.presented()),
-    )
-    .await;
+    let calling = fleet.begins_to_renew(0).await;
     // Nobody else presents the token meanwhile, however many want another one.
     let (text, failed) = modern(&fleet.client(1, "ada"), "notes_whose", json!({}))
         .await
@@ -308,27 +333,18 @@ async fn when_the_one_that_renews_is_killed_another_one_renews_in_its_place() {
 
 #[tokio::test]
 async fn redis_that_is_emptied_in_the_middle_of_a_renewal_lets_nobody_else_begin_one() {
-    let Some(fleet) = Fleet::start().await else {
+    let Some(fleet) = Fleet::redis().await else {
         return;
     };
-    fleet.link("robot").await;
-    fleet.listed().await;
-    fleet.notes.manners(|manners| manners.life = 1);
-    fleet.link("ada").await;
+    fleet.linked("ada", 1).await;
     // Ended: whoever calls needs another one, and the provider takes its time.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     fleet.notes.manners(|manners| {
         manners.life = 600;
         manners.slow = Duration::from_secs(4);
     });
-    let client = fleet.client(0, "ada");
-    let first = tokio::spawn(async move { modern(&client, "notes_whose", json!({})).await });
-    eventually(
-        || fleet.presented().len() == 1,
-        || format!("{:?}", fleet.presented()),
-    )
-    .await;
-    fleet.redis.command(&["FLUSHALL"]);
+    let first = fleet.begins_to_renew(0).await;
+    fleet.between.empty();
     fleet.calls_at_all("ada", 3).await;
     let told = first.await.expect("an answer").tool_text();
     assert_eq!(told, ("ada-at-notes".to_owned(), false));
@@ -338,18 +354,14 @@ async fn redis_that_is_emptied_in_the_middle_of_a_renewal_lets_nobody_else_begin
 
 #[tokio::test]
 async fn tokens_are_renewed_once_while_redis_is_away() {
-    let Some(mut fleet) = Fleet::start().await else {
+    let Some(mut fleet) = Fleet::redis().await else {
         return;
     };
-    fleet.link("robot").await;
-    fleet.listed().await;
     // Every token ends within the minute in which it is renewed: each call wants another one.
+    fleet.linked("ada", 30).await;
+    fleet.linked("eve", 1).await;
     fleet.notes.manners(|manners| manners.life = 30);
-    fleet.link("ada").await;
-    fleet.notes.manners(|manners| manners.life = 1);
-    fleet.link("eve").await;
-    fleet.notes.manners(|manners| manners.life = 30);
-    fleet.redis.stop();
+    fleet.between.stop();
     fleet
         .notes
         .manners(|manners| manners.slow = Duration::from_millis(100));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use cortex_tests::between::Between;
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
 use cortex_tests::postgres::Postgres;
-use cortex_tests::redis::Redis;
 use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan};
 use http::Method;
 use serde_json::{Value, json};
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 pub(crate) const STATE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const ADMIN: &str = "admin-secret-of-the-tests";
 
-/// A gateway of the fleet around this Redis.
-pub(crate) fn member(redis: &Redis) -> GatewayBuilder {
-    GatewayBuilder::new()
-        .env("CORTEX_REDIS_URL", &redis.url())
+/// A gateway of the fleet.
+pub(crate) fn member(between: &Between) -> GatewayBuilder {
+    let gateway = GatewayBuilder::new()
         .env("CORTEX_STATE_KEY", STATE_KEY)
         .env("CORTEX_ADMIN_SECRET", ADMIN)
-        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
+        .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0");
+    between.joined_by(gateway)
 }
 
 /// Waits until something is so.
@@ -83,14 +83,17 @@ fn asked(backend: &FakeBackend) -> usize {
     backend.seen("list_tools").len()
 }
 
-#[tokio::test]
-async fn a_backend_is_asked_by_one_gateway_for_all() {
-    let Some(redis) = Redis::start() else {
-        return;
-    };
+cortex_tests::through_each!(
+    a_backend_is_asked_by_one_gateway_for_all,
+    when_the_one_that_asks_is_killed_another_one_asks,
+    a_backend_that_is_down_is_down_for_all_and_comes_back_for_all,
+    gateways_that_run_different_plugins_are_noticed,
+);
+
+async fn a_backend_is_asked_by_one_gateway_for_all(between: Between) {
     let backend = docs(&["one"]).await;
     let started = (0..3).map(|_| {
-        let member = member(&redis).backend("docs", &backend.url());
+        let member = member(&between).backend("docs", &backend.url());
         member.env("CORTEX_REFRESH_SECONDS", "2").start()
     });
     let gateways = futures_util::future::join_all(started).await;
@@ -126,22 +129,27 @@ async fn a_backend_is_asked_by_one_gateway_for_all() {
         lists(gateway, &["one", "two"]).await;
     }
     // One that starts takes what is there.
-    let late = member(&redis).backend("docs", &backend.url()).start().await;
+    let late = member(&between)
+        .backend("docs", &backend.url())
+        .start()
+        .await;
     late.ready().await;
     lists(&late, &["one", "two"]).await;
     assert_eq!(refreshes(&late, "good").await, 0.0, "{}", late.log());
 }
 
-#[tokio::test]
-async fn when_the_one_that_asks_is_killed_another_one_asks() {
-    let Some(redis) = Redis::start() else {
-        return;
-    };
+async fn when_the_one_that_asks_is_killed_another_one_asks(between: Between) {
     let backend = docs(&["one"]).await;
     backend.plan("list_tools", Plan::Hang);
-    let first = member(&redis).backend("docs", &backend.url()).start().await;
+    let first = member(&between)
+        .backend("docs", &backend.url())
+        .start()
+        .await;
     eventually(|| asked(&backend) == 1, || first.log()).await;
-    let second = member(&redis).backend("docs", &backend.url()).start().await;
+    let second = member(&between)
+        .backend("docs", &backend.url())
+        .start()
+        .await;
     // The second one has no answer, and does not ask.
     let listed = second.client.modern("tools/list", json!({})).await;
     assert!(!listed.tool_names().contains(&"docs_one".to_owned()));
@@ -152,15 +160,11 @@ async fn when_the_one_that_asks_is_killed_another_one_asks() {
     assert_eq!(asked(&backend), 2);
 }
 
-#[tokio::test]
-async fn a_backend_that_is_down_is_down_for_all_and_comes_back_for_all() {
-    let Some(redis) = Redis::start() else {
-        return;
-    };
+async fn a_backend_that_is_down_is_down_for_all_and_comes_back_for_all(between: Between) {
     let backend = docs(&["one"]).await;
     let mut gateways = Vec::new();
     for _ in 0..3 {
-        let member = member(&redis).backend("docs", &backend.url());
+        let member = member(&between).backend("docs", &backend.url());
         gateways.push(member.env("CORTEX_REFRESH_SECONDS", "2").start().await);
     }
     for gateway in &gateways {
@@ -183,24 +187,24 @@ async fn a_backend_that_is_down_is_down_for_all_and_comes_back_for_all() {
 
 #[tokio::test]
 async fn without_redis_each_asks_by_itself_and_they_find_together_again() {
-    let Some(mut redis) = Redis::start() else {
+    let Some(mut between) = Between::redis() else {
         return;
     };
     let backend = docs(&["one"]).await;
     let mut gateways = Vec::new();
     for _ in 0..2 {
-        let member = member(&redis).backend("docs", &backend.url());
+        let member = member(&between).backend("docs", &backend.url());
         gateways.push(member.env("CORTEX_REFRESH_SECONDS", "1").start().await);
     }
     for gateway in &gateways {
         lists(gateway, &["one"]).await;
     }
-    redis.stop();
+    between.stop();
     offers(&backend, &["two"]);
     for gateway in &gateways {
         lists(gateway, &["two"]).await;
     }
-    redis.run();
+    between.run();
     let mut shared = Vec::new();
     for gateway in &gateways {
         shared.push(refreshes(gateway, "shared").await);
@@ -219,12 +223,11 @@ async fn without_redis_each_asks_by_itself_and_they_find_together_again() {
     }
 }
 
-#[tokio::test]
-async fn gateways_that_run_different_plugins_are_noticed() {
-    let Some(redis) = Redis::start() else {
-        return;
-    };
-    let (here, mut there) = (member(&redis).start().await, member(&redis).start().await);
+async fn gateways_that_run_different_plugins_are_noticed(between: Between) {
+    let (here, mut there) = (
+        member(&between).start().await,
+        member(&between).start().await,
+    );
     let differing = async |gateway: &Gateway| -> Value {
         let (code, out, err) = gateway.operator(&["plugin", "list", "--json"]).await;
         assert_eq!(code, Some(0), "{err}");
@@ -256,14 +259,14 @@ async fn gateways_that_run_different_plugins_are_noticed() {
 #[tokio::test]
 async fn a_token_that_the_issuer_ended_is_forgotten_by_all() {
     use cortex_tests::issuer::Answer;
-    let Some(redis) = Redis::start() else {
+    let Some(between) = Between::redis() else {
         return;
     };
     let key = Key::generate(Alg::Es256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
     issuer.answer("/introspect", Answer::Json(200, json!({ "active": true })));
     let start = async |ttl: &str| {
-        let member = member(&redis).issuer(&issuer);
+        let member = member(&between).issuer(&issuer);
         let member = member
             .env(
                 "OAUTH_INTROSPECT_URL",
@@ -369,13 +372,13 @@ async fn tokens_are_revoked_by_their_id_and_by_their_subject_and_lifted() {
 
 #[tokio::test]
 async fn what_an_operator_approves_at_one_gateway_is_approved_at_all() {
-    let (Some(redis), Some(postgres)) = (Redis::start(), Postgres::start()) else {
+    let (Some(between), Some(postgres)) = (Between::redis(), Postgres::start()) else {
         return;
     };
     let backend = docs(&["one"]).await;
     // All of them see it first, at the same time.
     let started = (0..3).map(|_| {
-        member(&redis)
+        member(&between)
             .backend("docs", &backend.url())
             .env("CORTEX_DATABASE_URL", &postgres.url())
             .env("CORTEX_TOOL_INTEGRITY_MODE", "block")
@@ -406,14 +409,14 @@ async fn what_an_operator_approves_at_one_gateway_is_approved_at_all() {
 
 #[tokio::test]
 async fn what_an_operator_revokes_at_one_gateway_is_refused_by_all() {
-    let (Some(redis), Some(postgres)) = (Redis::start(), Postgres::start()) else {
+    let (Some(between), Some(postgres)) = (Between::redis(), Postgres::start()) else {
         return;
     };
     let key = Key::generate(Alg::Es256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
     let mut gateways = Vec::new();
     for _ in 0..3 {
-        let member = member(&redis)
+        let member = member(&between)
             .issuer(&issuer)
             .env("CORTEX_DATABASE_URL", &postgres.url());
         gateways.push(member.start().await);

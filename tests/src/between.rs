@@ -47,6 +47,20 @@ impl Between {
         }
     }
 
+    /// Takes away everything that may be lost, while it runs.
+    pub fn empty(&self) {
+        match self {
+            Self::Redis(redis) => {
+                redis.command(&["FLUSHALL"]);
+                redis.command(&["SCRIPT", "FLUSH"]);
+            }
+            Self::Postgres(postgres) => {
+                let tables = "cortex.fleet_values, cortex.fleet_allowances, cortex.fleet_epoch";
+                postgres.query(&format!("TRUNCATE {tables}"));
+            }
+        }
+    }
+
     /// Ends it at once; what may be lost is lost.
     pub fn stop(&mut self) {
         match self {

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::WhenFull;
-use crate::store::moody::Mood;
+use crate::store::moody::{Mood, Switch};
 use crate::types::{Issuer, PluginName, Subject};
 use crate::vault::Owner;
 
@@ -31,6 +31,16 @@ impl Bench {
                 retention: Duration::from_secs(24 * 3600),
             },
         }
+    }
+
+    /// With a store that can be away.
+    async fn moody() -> (Self, Switch) {
+        let (store, switch) = Store::moody().await;
+        let bench = Self {
+            store,
+            ..Self::new().await
+        };
+        (bench, switch)
     }
 
     fn folder(&self) -> PathBuf {
@@ -307,11 +317,7 @@ async fn until(what: &str, is: impl Fn() -> bool) {
 #[tokio::test]
 async fn who_is_known_waits_for_nobody_whose_key_cannot_be_had() {
     for mood in [Mood::IsAway, Mood::Hangs] {
-        let (store, switch) = Store::moody().await;
-        let bench = Bench {
-            store,
-            ..Bench::new().await
-        };
+        let (bench, switch) = Bench::moody().await;
         let open = bench.open().await;
         assert!(open.keep("ann", "search").await);
         switch.to(mood);
@@ -341,11 +347,7 @@ async fn who_is_known_waits_for_nobody_whose_key_cannot_be_had() {
 
 #[tokio::test]
 async fn what_was_set_aside_is_written_before_the_end_and_its_answers_do_not_wait_for_ever() {
-    let (store, switch) = Store::moody().await;
-    let bench = Bench {
-        store,
-        ..Bench::new().await
-    };
+    let (bench, switch) = Bench::moody().await;
     let open = bench.open().await;
     assert!(open.keep("ann", "search").await);
     switch.to(Mood::IsAway);
@@ -365,11 +367,7 @@ async fn what_was_set_aside_is_written_before_the_end_and_its_answers_do_not_wai
 
 #[tokio::test]
 async fn what_is_set_aside_takes_places_of_the_queue() {
-    let (store, switch) = Store::moody().await;
-    let mut bench = Bench {
-        store,
-        ..Bench::new().await
-    };
+    let (mut bench, switch) = Bench::moody().await;
     bench.config.spool_bytes = 64 * 1024 * 1024;
     let open = bench.open().await;
     assert!(open.keep("ann", "search").await);
@@ -415,11 +413,7 @@ async fn a_damaged_key_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn keys_are_used_on_while_they_cannot_be_looked_up_again() {
-    let (store, switch) = Store::moody().await;
-    let bench = Bench {
-        store,
-        ..Bench::new().await
-    };
+    let (bench, switch) = Bench::moody().await;
     let keys = keys::tests::that_others_may_forget(&bench.store);
     let open = bench.open_with(keys).await;
     for (mood, who) in [(Mood::IsAway, "bob"), (Mood::Hangs, "cid")] {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cortex_gateway::fleet::{Away, Fleet, Heard, Hearing, MAX_NEWS, MAX_VALUE};
 use cortex_gateway::fleet::{Shelf, Spent, Topic};
+use cortex_tests::between::Between;
 use cortex_tests::redis::PASSWORD;
 
 use super::servers::Server;
@@ -19,7 +20,7 @@ const LONG: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two instances that share.
-async fn two(server: &Server) -> [Fleet; 2] {
+pub(super) async fn two(server: &Server) -> [Fleet; 2] {
     let [a, b] = [server.join().await, server.join().await];
     until("both know of each other", async || {
         a.is_alive(b.instance()) && b.is_alive(a.instance())
@@ -28,7 +29,7 @@ async fn two(server: &Server) -> [Fleet; 2] {
     [a, b]
 }
 
-async fn until(what: &str, is: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, is: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !is().await {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
@@ -36,13 +37,13 @@ async fn until(what: &str, is: impl AsyncFn() -> bool) {
     }
 }
 
-async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(super) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(PATIENCE, work).await;
     done.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// Asks again when the answer was late, as may happen on a busy machine.
-async fn sure<T>(ask: impl AsyncFn() -> Result<T, Away>) -> T {
+pub(super) async fn sure<T>(ask: impl AsyncFn() -> Result<T, Away>) -> T {
     let began = Instant::now();
     loop {
         if let Ok(answer) = ask().await {
@@ -239,7 +240,7 @@ async fn redis_conforms() {
     };
     let both = two(&server).await;
     conforms(&both).await;
-    let Server::Redis(redis) = &server else {
+    let Between::Redis(redis) = &*server else {
         return;
     };
     let keys = redis.command(&["KEYS", "*"]);
@@ -330,7 +331,7 @@ async fn a_server_that_does_not_answer_is_away() {
         return;
     };
     let [a, b] = two(&server).await;
-    let Server::Redis(redis) = &server else {
+    let Between::Redis(redis) = &*server else {
         return;
     };
     let mut hearing = b.hear(TOPIC);
@@ -362,7 +363,7 @@ async fn a_server_that_was_emptied_is_noticed() {
         gap(&mut at_b).await;
         assert!(a.is_alive(b.instance()) && b.is_alive(a.instance()));
         // Who had a lease takes it back.
-        if let Server::Redis(redis) = &server {
+        if let Between::Redis(redis) = &*server {
             until("the lease is back", async || {
                 redis.command(&["EXISTS", "cortex:test:l:kept"]) == "1"
             })

@@ -1,34 +1,53 @@
 //! The servers through which gateways share, each of the test's own.
 
+use std::ops::{Deref, DerefMut};
+
 use cortex_gateway::config::{DatabaseConfig, FleetConfig};
 use cortex_gateway::fleet::Fleet;
 use cortex_gateway::store::Store;
-use cortex_tests::postgres::Postgres;
-use cortex_tests::redis::Redis;
+use cortex_tests::between::Between;
 
-/// One of them.
-pub(super) enum Server {
-    Redis(Redis),
-    Postgres(Postgres),
+/// One of them, with what it needs to be joined without a gateway.
+pub(super) struct Server(Between);
+
+impl Deref for Server {
+    type Target = Between;
+
+    fn deref(&self) -> &Between {
+        &self.0
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Between {
+        &mut self.0
+    }
 }
 
 impl Server {
     /// Redis, if it is installed.
     pub(super) fn redis() -> Option<Self> {
-        Redis::start().map(Self::Redis)
+        Between::redis().map(Self)
     }
 
     /// PostgreSQL with the tables, if it is installed.
     pub(super) async fn postgres() -> Option<Self> {
-        let server = Postgres::start()?;
-        let database = DatabaseConfig {
-            url: server.url().parse().expect("a URL"),
-            connections: 1,
+        let server = Self(Between::postgres()?);
+        drop(server.store().await);
+        Some(server)
+    }
+
+    /// A store there, or of its own where that keeps nothing.
+    pub(super) async fn store(&self) -> Store {
+        let database = match &self.0 {
+            Between::Redis(_) => None,
+            Between::Postgres(server) => Some(DatabaseConfig {
+                url: server.url().parse().expect("a URL"),
+                connections: 2,
+            }),
         };
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path(), Some(&database)).await;
-        drop(store.expect("tables"));
-        Some(Self::Postgres(server))
+        let store = Store::temporary(database.as_ref()).await;
+        store.expect("a store")
     }
 
     /// Those that are installed.
@@ -38,12 +57,12 @@ impl Server {
     }
 
     pub(super) fn config(&self) -> FleetConfig {
-        match self {
-            Self::Redis(redis) => FleetConfig::Redis {
+        match &self.0 {
+            Between::Redis(redis) => FleetConfig::Redis {
                 url: redis.url().parse().expect("a URL"),
                 prefix: "cortex:test:".to_owned(),
             },
-            Self::Postgres(postgres) => {
+            Between::Postgres(postgres) => {
                 FleetConfig::Postgres(postgres.url().parse().expect("a URL"))
             }
         }
@@ -51,35 +70,5 @@ impl Server {
 
     pub(super) async fn join(&self) -> Fleet {
         Fleet::join(&self.config()).await.expect("usable")
-    }
-
-    /// Ends it at once.
-    pub(super) fn stop(&mut self) {
-        match self {
-            Self::Redis(redis) => redis.stop(),
-            Self::Postgres(postgres) => postgres.crash(),
-        }
-    }
-
-    /// Starts it again. Values are gone.
-    pub(super) fn run(&mut self) {
-        match self {
-            Self::Redis(redis) => redis.run(),
-            Self::Postgres(postgres) => postgres.run(),
-        }
-    }
-
-    /// Takes away everything that may be lost, while it runs.
-    pub(super) fn empty(&self) {
-        match self {
-            Self::Redis(redis) => {
-                redis.command(&["FLUSHALL"]);
-                redis.command(&["SCRIPT", "FLUSH"]);
-            }
-            Self::Postgres(postgres) => {
-                let tables = "cortex.fleet_values, cortex.fleet_allowances, cortex.fleet_epoch";
-                postgres.query(&format!("TRUNCATE {tables}"));
-            }
-        }
     }
 }
