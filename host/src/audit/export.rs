@@ -123,12 +123,22 @@ impl Export {
                 "{missed} audit records, {from} to {to}, are gone from the trail before the exporter has taken them"
             );
         }
+        let first = kept.first().map(|kept| kept.sequence);
         let mut records = Vec::with_capacity(kept.len());
         for Kept { sequence, text } in kept {
             let Some(line) = Line::read(&text) else {
                 continue;
             };
-            let personal = match self.keys.named(line.key).await? {
+            let named = match self.keys.named(line.key).await {
+                Ok(named) => named,
+                Err(error) => {
+                    // They were read, and nobody has them yet.
+                    let first = first.unwrap_or(sequence);
+                    *cursor = Cursor::new(&self.dir, first);
+                    return Err(error.into());
+                }
+            };
+            let personal = match named {
                 Named::Key(key) => key.open(sequence, line.sealed).ok(),
                 Named::Erased | Named::Unknown => None,
             };
