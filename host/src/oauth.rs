@@ -167,10 +167,12 @@ impl ResourceServer {
             None => {
                 // What is no token at all is not worth asking the issuer for keys.
                 jwt::parse(token.reveal())?;
-                self.keys.get().await.ok_or(TokenError::Unchecked)?
+                Box::pin(self.keys.get())
+                    .await
+                    .ok_or(TokenError::Unchecked)?
             }
         };
-        let verify = self.verify(token, &held);
+        let verify = || self.verify(token, &held);
         let verified = self.tokens.get_or(token, held.generation, verify).await?;
         // The cache has a clock of its own, which stands still while a machine sleeps.
         if seconds_now() >= verified.expires_at.saturating_add(jwt::LEEWAY) {

@@ -369,8 +369,8 @@ async fn run(
     }
     match message {
         Read::Request(request) => serve(gw, *request, record, reporter).await,
-        Read::Notice(notice) => take_note(gw, *notice, record).await,
-        Read::Batch(batch) => batch::run(gw, *batch, record).await,
+        Read::Notice(notice) => Box::pin(take_note(gw, *notice, record)).await,
+        Read::Batch(batch) => Box::pin(batch::run(gw, *batch, record)).await,
     }
 }
 
@@ -413,6 +413,8 @@ async fn serve(
     }
 }
 
+/// What is rare or long is boxed: every request has room for the largest of those that are not, and is moved
+/// with it.
 async fn carry_out(
     gw: &Gateway,
     request: InSession,
@@ -428,20 +430,20 @@ async fn carry_out(
             answer::initialize(gw, version, session)
         }
         dispatch::Route::Listen(request) => {
-            let opened = listen::subscribe(gw, *request).await?;
+            let opened = Box::pin(listen::subscribe(gw, *request)).await?;
             Ok(Answer::Listening(Box::new(opened)))
         }
-        dispatch::Route::List(list) => lists::answer(gw, list, record).await,
-        dispatch::Route::Describe(asker) => builtin::architecture::read(gw, &asker).await,
+        dispatch::Route::List(list) => Box::pin(lists::answer(gw, list, record)).await,
+        dispatch::Route::Describe(asker) => Box::pin(builtin::architecture::read(gw, &asker)).await,
         dispatch::Route::Builtin(asker, builtin, arguments) => {
             record.builtin(builtin.name());
-            builtin::run(gw, &asker, builtin, &arguments).await
+            Box::pin(builtin::run(gw, &asker, builtin, &arguments)).await
         }
         dispatch::Route::Use(intent) => {
             record.target(&intent);
             let permit = permit(gw, intent).await?;
             record.permitted();
-            let run = adapter::run(gw, permit, session, reporter);
+            let run = Box::pin(adapter::run(gw, permit, session, reporter));
             gw.measures.stage(Stage::Adapter, run).await
         }
         dispatch::Route::Watch(intent) => {
@@ -449,7 +451,8 @@ async fn carry_out(
             let permit = permit(gw, intent).await?;
             record.permitted();
             let session = session.ok_or(Refusal::SessionRequired)?;
-            watch::subscribe(gw, &permit, watch::Listener::Session(session)).await?;
+            let listener = watch::Listener::Session(session);
+            Box::pin(watch::subscribe(gw, &permit, listener)).await?;
             answer::empty()
         }
     }

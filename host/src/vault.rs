@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::oauth_client::register::Registered;
 use crate::seal::{KeyId, Purpose, Sealer};
 use crate::store::{Batch, Committed, Found, Scan, Space, Store, StoreError, Table};
-use crate::types::{BackendId, Issuer, Key256, Subject};
+use crate::types::{BackendId, Issuer, Key256, Subject, hex};
 pub use care::Rotated;
 use record::Sealed;
 pub(crate) use record::{Account, Origin};
@@ -348,7 +348,7 @@ fn digest(parts: &[&str]) -> String {
         hash.update(part);
     }
     let digest = hash.finalize();
-    digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
+    hex(&digest[..16])
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use thiserror::Error;
 
 use super::record::PERSONAL;
 
+use crate::types::hex;
+
 /// The hash before the first record.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -26,17 +28,6 @@ pub(super) fn hash(prev: &str, public: &str) -> String {
         .chain_update(public)
         .finalize();
     hex(&digest)
-}
-
-/// In hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
 }
 
 /// Its place in the chain, as the public part of a record says it.

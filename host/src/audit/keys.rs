@@ -19,10 +19,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use super::chain::hex;
 use crate::seal::{NotOurs, Purpose, Sealer};
 use crate::store::{Batch, Committed, Scan, Space, Store, StoreError, Table};
-use crate::types::Key256;
+use crate::types::{Key256, hex};
 use crate::vault::Owner;
 
 const OWNERS: Table<OwnerRecord> = Table::new(Space::AuditKeys, 1);

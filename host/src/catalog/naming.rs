@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::NameStyle;
 use crate::plugin::Backend;
-use crate::types::BackendId;
+use crate::types::{BackendId, hex};
 
 /// Longest public name.
 const MAX: usize = 64;
@@ -52,11 +52,7 @@ impl Naming {
             readable = format!("{}_{readable}", self.backend);
         }
         let digest = Sha256::digest(plain.as_bytes());
-        let digits: String = digest
-            .iter()
-            .take(DIGITS / 2)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let digits = hex(&digest[..DIGITS / 2]);
         readable.truncate(MAX - DIGITS - 1);
         format!("{readable}_{digits}")
     }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::fleet::{Away, Fleet, Heard, Hearing, InstanceId, Lease, Shelf, Topic};
 use crate::plugin::model::Catalog as Discovered;
 use crate::seal::{Purpose, Sealer};
-use crate::types::BackendId;
+use crate::types::{BackendId, hex};
 
 /// Largest text of definitions that is shared, in bytes.
 const MOST: usize = 4 * 1024 * 1024;
@@ -273,10 +273,6 @@ fn now() -> u64 {
 /// How long ago that was; nothing that is said to lie ahead has a time.
 fn since(millis: u64) -> Duration {
     Duration::from_millis(now().saturating_sub(millis))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

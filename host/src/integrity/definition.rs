@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::plugin::model::Tool;
+use crate::types::hex;
 
 /// Longest text of a member that is kept to be shown; longer ones only by their digests.
 const MAX_KEPT: usize = 16 * 1024;
@@ -184,10 +185,6 @@ fn write(text: &mut String, value: &Value) {
             let _ = write!(text, "{other}");
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

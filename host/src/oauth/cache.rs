@@ -104,19 +104,26 @@ impl Tokens {
 
     /// The entry of a token, or what `verify` makes of it. However many ask for one token at a
     /// time, it is verified once.
-    pub(super) async fn get_or(
+    pub(super) async fn get_or<F>(
         &self,
         token: &Secret,
         generation: u64,
-        verify: impl Future<Output = Result<Entry, TokenError>>,
-    ) -> Result<Arc<Verified>, TokenError> {
+        verify: impl FnOnce() -> F,
+    ) -> Result<Arc<Verified>, TokenError>
+    where
+        F: Future<Output = Result<Entry, TokenError>>,
+    {
         let key = (Sha256::digest(token.reveal()).into(), generation);
         self.asked.one();
-        let verify = async {
+        // By far the most requests end here, and carry nothing of what verifying takes.
+        if let Some(entry) = self.cache.get(&key).await {
+            return Ok(entry.verified);
+        }
+        let verify = Box::pin(async {
             self.verified.one();
-            verify.await
-        };
-        match self.cache.try_get_with(key, verify).await {
+            verify().await
+        });
+        match Box::pin(self.cache.try_get_with(key, verify)).await {
             Ok(entry) => Ok(entry.verified),
             Err(error) => Err(*error),
         }

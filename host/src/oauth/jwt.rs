@@ -1,5 +1,7 @@
 //! One access token against keys and claims (RFC 9068 §4, RFC 8725). Does no I/O, knows no clock.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
@@ -76,7 +78,7 @@ pub(super) struct Expected {
 #[derive(Debug)]
 pub struct Verified {
     /// Who is calling.
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
     /// `jti`: the token's own id.
     pub token_id: String,
     /// `exp`, in seconds since 1970.
@@ -201,7 +203,7 @@ impl Claims {
             dev_bypass: false,
         };
         Ok(Verified {
-            principal,
+            principal: Arc::new(principal),
             token_id,
             expires_at,
             issued_at,

@@ -296,7 +296,7 @@ mod tests {
 
     fn verified(id: &str, subject: &str, issued_at: Option<u64>) -> Verified {
         Verified {
-            principal: Principal {
+            principal: Arc::new(Principal {
                 subject: Subject::new(subject),
                 issuer: Issuer::new("https://issuer.example"),
                 client_id: None,
@@ -306,7 +306,7 @@ mod tests {
                 pool: None,
                 scopes: Default::default(),
                 dev_bypass: false,
-            },
+            }),
             token_id: id.to_owned(),
             expires_at: u64::MAX,
             issued_at,

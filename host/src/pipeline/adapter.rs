@@ -66,7 +66,7 @@ pub(super) async fn run(
         reporter,
         session,
     };
-    let begun = match call.presented().await? {
+    let begun = match Box::pin(call.presented()).await? {
         Presented::Answer(answer) => return answer,
         Presented::Parked(running) => Begun::Again(running),
         Presented::Continuation(continuation) => Begun::Anew(continuation),
@@ -140,7 +140,7 @@ impl Call<'_> {
                 let caller = &intent.asker.caller;
                 match credential::of(gw, caller, self.route).await {
                     Ok(shown) => self.shown = shown,
-                    Err(why) => return self.not_shown(why).await,
+                    Err(why) => return Box::pin(self.not_shown(why)).await,
                 }
                 again.clone_from(&continuation);
                 self.start(continuation)
@@ -150,7 +150,7 @@ impl Call<'_> {
         for _ in 0..MAX_ROUNDS {
             let result = match running.next().await {
                 Next::Ended(result) => result,
-                Next::Asks(question) => match self.ask(running, question).await? {
+                Next::Asks(question) => match Box::pin(self.ask(running, question)).await? {
                     Asked::Goes(still) => {
                         running = still;
                         continue;
@@ -168,16 +168,16 @@ impl Call<'_> {
                 Err(CallError::LinkRequired(link)) => {
                     if link.scopes.is_empty() && !renewed {
                         renewed = true;
-                        if self.renew().await? {
+                        if Box::pin(self.renew()).await? {
                             running = self.start(again.clone());
                             continue;
                         }
                     }
-                    return self.link(renewed, &link.scopes).await;
+                    return Box::pin(self.link(renewed, &link.scopes)).await;
                 }
                 Err(error) => return outcome::error(gw, &intent, error),
             };
-            let continuation = match self.rounds(asked).await? {
+            let continuation = match Box::pin(self.rounds(asked)).await? {
                 Round::Goes(continuation) => Some(continuation),
                 Round::Ends(answer) => return Ok(answer),
             };

@@ -22,7 +22,7 @@ use crate::mcp::jsonrpc::Id;
 use crate::mcp::method;
 use crate::mcp::version::ProtocolVersion;
 use crate::trace::{self, Attribute, Trace};
-use crate::types::{Secret, SessionId};
+use crate::types::{Secret, SessionId, hex};
 use crate::vault::Owner;
 
 /// The `Origin` of a request, if it is one (RFC 6454 §7): nothing else belongs into a record.
@@ -292,14 +292,13 @@ impl Record {
     }
 
     fn hash(&self, bytes: &[u8]) -> String {
-        let digest = match &self.key {
-            None => Sha256::digest(bytes).to_vec(),
+        match &self.key {
+            None => hex(&Sha256::digest(bytes)),
             Some(key) => match Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes()) {
-                Ok(mac) => mac.chain_update(bytes).finalize().into_bytes().to_vec(),
-                Err(never) => return never.to_string(),
+                Ok(mac) => hex(&mac.chain_update(bytes).finalize().into_bytes()),
+                Err(never) => never.to_string(),
             },
-        };
-        digest.iter().map(|b| format!("{b:02x}")).collect()
+        }
     }
 }
 

@@ -100,7 +100,7 @@ async fn by_token(gw: &Gateway, arrival: &Arrival) -> Result<Caller, Refusal> {
     let verified = verified
         .inspect_err(|why| debug!(request.id = %arrival.id, "an access token is refused: {why}"))?;
     Ok(Caller {
-        principal: Arc::new(verified.principal.clone()),
+        principal: Arc::clone(&verified.principal),
         token: AccessToken::new(token),
         token_id: Some(verified.token_id.clone()),
     })

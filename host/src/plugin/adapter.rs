@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use url::Origin;
 
-use super::egress::{Egress, Home};
+use super::egress::{Asked, Egress, Home};
 use super::engine::Runtime;
 use super::exchange::Exchanges;
 use super::fault::{Cause, Fault};
@@ -47,6 +47,7 @@ pub struct Backend {
     /// Whose account lists what it offers.
     pub catalog_subject: Option<Subject>,
     exchanges: Arc<Exchanges>,
+    asked: Arc<Asked>,
 }
 
 impl Backend {
@@ -69,6 +70,7 @@ impl Backend {
             catalog_subject: (config.account.as_ref())
                 .and_then(|account| account.catalog_subject.clone()),
             exchanges: Arc::default(),
+            asked: Arc::default(),
         }
     }
 
@@ -167,7 +169,8 @@ macro_rules! as_caller {
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
         let (patience, timing) = (guest.patience(), guest.timing($name, &$self.version));
-        let running = guest.exports.$export(&mut guest.store, &target, &principal, $($argument)?);
+        // Large, and handed on from one to the next.
+        let running = Box::pin(guest.exports.$export(&mut guest.store, &target, &principal, $($argument)?));
         let result = patience.wait(wall, timing.run(running)).await;
         let result = guest.end($name, wall, result)?;
         $self.keep(key, guest);
@@ -393,7 +396,7 @@ impl Adapter {
 
     async fn fresh(&self, function: &'static str) -> Result<Guest<AdapterExports>, Fault> {
         let (mut store, slot) = self.profile.room(function, SLOT_WAIT).await?;
-        let exports = self.pre.instantiate(&mut store).await;
+        let exports = Box::pin(self.pre.instantiate(&mut store)).await;
         self.profile.born(function, store, slot, exports)
     }
 
@@ -412,6 +415,7 @@ impl Adapter {
                 origin: backend.origin.clone(),
                 backend: backend.id.clone(),
                 exchanges: Arc::clone(&backend.exchanges),
+                asked: Arc::clone(&backend.asked),
             }),
             grants: Arc::clone(&self.profile.grants),
             meter: Arc::clone(&self.profile.meter),

@@ -4,9 +4,11 @@
 //! the request, and only towards the origin of the backend that the call is about. A secret that the
 //! operator granted goes to the origin that it is bound to.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::{Host as UrlHost, Origin, Url};
 use wasmtime::component::Resource;
@@ -80,6 +82,25 @@ pub(super) struct Home {
     pub(super) backend: BackendId,
     /// What is counted of exchanges with it.
     pub(super) exchanges: Arc<Exchanges>,
+    /// What it was asked for last.
+    pub(super) asked: Arc<Asked>,
+}
+
+/// The URL at a backend that was asked for last, and was found to be good: most are asked for again and again.
+#[derive(Debug, Default)]
+pub(super) struct Asked(ArcSwapOption<(String, Uri)>);
+
+impl Asked {
+    fn of(&self, text: &str) -> Option<Uri> {
+        let last = self.0.load();
+        let (known, uri) = &**last.as_ref()?;
+        (known == text).then(|| uri.clone())
+    }
+
+    fn keep(&self, text: &str, uri: &Uri) {
+        let last = (text.to_owned(), uri.clone());
+        self.0.store(Some(Arc::new(last)));
+    }
 }
 
 impl Home {
@@ -189,26 +210,7 @@ impl Egress {
         if request.url.len() > MAX_VALUE {
             return Err(invalid(format!("the URL is longer than {MAX_VALUE} bytes")));
         }
-        let mut url =
-            Url::parse(&request.url).map_err(|e| invalid(format!("the URL is not one: {e}")))?;
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(invalid(
-                "the URL must be absolute, http or https".to_owned(),
-            ));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(invalid("a URL must not carry a user".to_owned()));
-        }
-        let origin = url.origin();
-        let at_home = self.home.as_ref().is_some_and(|home| home.origin == origin);
-        if !at_home && !self.grants.reaches(&origin) {
-            return Err(HttpError::OriginNotGranted(origin.ascii_serialization()));
-        }
-        url.set_fragment(None);
-        let uri: Uri = url
-            .as_str()
-            .parse()
-            .map_err(|_| invalid("the URL cannot be requested".to_owned()))?;
+        let (uri, origin, at_home) = self.destination(&request.url)?;
 
         let method: Method = match request.method.as_str() {
             "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => request
@@ -239,6 +241,39 @@ impl Egress {
         built
             .body(request.body.unwrap_or_default().into())
             .map_err(|_| invalid("the request cannot be sent".to_owned()))
+    }
+
+    /// Where a URL leads, and whether that is the backend of the call. An error when it may not be reached.
+    fn destination(&self, text: &str) -> Result<(Uri, Cow<'_, Origin>, bool), HttpError> {
+        let invalid = |what: String| HttpError::InvalidRequest(what);
+        if let Some(home) = &self.home
+            && let Some(uri) = home.asked.of(text)
+        {
+            return Ok((uri, Cow::Borrowed(&home.origin), true));
+        }
+        let mut url = Url::parse(text).map_err(|e| invalid(format!("the URL is not one: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(invalid(
+                "the URL must be absolute, http or https".to_owned(),
+            ));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid("a URL must not carry a user".to_owned()));
+        }
+        let origin = url.origin();
+        let home = self.home.as_ref().filter(|home| home.origin == origin);
+        if home.is_none() && !self.grants.reaches(&origin) {
+            return Err(HttpError::OriginNotGranted(origin.ascii_serialization()));
+        }
+        url.set_fragment(None);
+        let uri: Uri = url
+            .as_str()
+            .parse()
+            .map_err(|_| invalid("the URL cannot be requested".to_owned()))?;
+        if let Some(home) = home {
+            home.asked.keep(text, &uri);
+        }
+        Ok((uri, Cow::Owned(origin), home.is_some()))
     }
 
     /// The field that says as whom a request to this origin is made.

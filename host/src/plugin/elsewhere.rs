@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::directory::Directory;
 use super::set::Plugins;
 use crate::fleet::{Fleet, Heard, Shelf, Topic};
+use crate::types::hex;
 
 /// How often each gateway says what it runs without a change.
 const OFTEN: Duration = Duration::from_secs(20);
@@ -154,10 +155,7 @@ fn here(plugins: &Plugins) -> Vec<Running> {
             name: live.name.to_string(),
             version: live.version.clone(),
             digest: live.digest.clone(),
-            outline: live.outline()[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            outline: hex(&live.outline()[..8]),
         })
         .collect();
     running.sort();

@@ -14,7 +14,7 @@ use super::loader::{Kind, Refusal};
 use super::meter::Reading;
 use super::policy::Policy;
 use super::profile::Profile;
-use crate::types::PluginName;
+use crate::types::{PluginName, hex};
 
 /// One loaded plugin.
 #[derive(Clone)]
@@ -197,6 +197,5 @@ impl Plugins {
 
 /// SHA-256, in hexadecimal digits: how a component is told from all others.
 pub fn digest(component: &[u8]) -> String {
-    let digest = Sha256::digest(component);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(component))
 }

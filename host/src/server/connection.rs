@@ -66,7 +66,7 @@ pub(super) async fn serve(
         let answer = async move {
             let mut reply = match door {
                 Door::Public => routes::route(&gw, arrival).await,
-                Door::Operators => routes::for_operators(&gw, arrival).await,
+                Door::Operators => Box::pin(routes::for_operators(&gw, arrival)).await,
             };
             if let Ok(id) = HeaderValue::try_from(id.to_string()) {
                 reply.headers_mut().insert(REQUEST_ID, id);

@@ -60,7 +60,7 @@ pub(super) async fn to_http(config: &Config, finished: Finished) -> Reply {
         place,
     } = finished;
     let outcome = match outcome {
-        Ok(Answer::Batch(answers)) => return batch(config, answers, place).await,
+        Ok(Answer::Batch(answers)) => return Box::pin(batch(config, answers, place)).await,
         outcome => outcome,
     };
     let reply = match &outcome {

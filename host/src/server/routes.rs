@@ -30,7 +30,8 @@ const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol
 const PARAM_HEADER: &str = "mcp-param-";
 const MAX_PARAM_HEADERS: usize = 32;
 
-/// Answers one request.
+/// Answers one request. What is not asked for all the time is boxed: each request has room for the largest of
+/// those that are not, and is moved with it.
 pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     let method = arrival.head.method.clone();
     match (arrival.head.uri.path(), &method) {
@@ -40,19 +41,19 @@ pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         ("/readyz", &Method::GET) => ready(gw),
         ("/healthz" | "/readyz", _) => respond::method_not_allowed("GET"),
         ("/api/admin/tool-integrity" | "/metrics", _) => match gw.hosts.check(&arrival.head) {
-            Ok(()) => admin::answer(gw, arrival).await,
+            Ok(()) => Box::pin(admin::answer(gw, arrival)).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (cron::PATH, _) => match gw.hosts.check(&arrival.head) {
-            Ok(()) => cron::answer(gw, arrival).await,
+            Ok(()) => Box::pin(cron::answer(gw, arrival)).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (path, _) if path.starts_with(contract::PATH) => match gw.hosts.check(&arrival.head) {
-            Ok(()) => contract::answer(gw, arrival).await,
+            Ok(()) => Box::pin(contract::answer(gw, arrival)).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (path, _) if links::are_at(path) => match gw.hosts.check(&arrival.head) {
-            Ok(()) => links::answer(gw, arrival).await,
+            Ok(()) => Box::pin(links::answer(gw, arrival)).await,
             Err(refusal) => respond::plainly_refused(&refusal),
         },
         (path, _) => match gw.hosts.check(&arrival.head) {
@@ -83,9 +84,12 @@ async fn mcp(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
         .cloned();
     let mut reply = match arrival.head.method {
         Method::POST => served(gw, pipeline::handle(Arc::clone(gw), arrival).await).await,
-        Method::GET => served(gw, pipeline::open_stream(Arc::clone(gw), arrival).await).await,
+        Method::GET => {
+            let opened = Box::pin(pipeline::open_stream(Arc::clone(gw), arrival));
+            served(gw, opened.await).await
+        }
         Method::DELETE => {
-            let finished = pipeline::end_session(Arc::clone(gw), arrival).await;
+            let finished = Box::pin(pipeline::end_session(Arc::clone(gw), arrival)).await;
             respond::to_http(&gw.config, finished).await
         }
         ref other => match gw.hosts.check(&arrival.head) {

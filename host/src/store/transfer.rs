@@ -16,6 +16,7 @@ use super::local::Local;
 use super::postgres::Shared;
 use super::{Bytes, Engine as _, Scan, Space, Store, StoreError};
 use crate::config::DatabaseConfig;
+use crate::types::hex;
 use file::{Records, Writing};
 
 /// Records that are moved at a time.
@@ -88,7 +89,7 @@ impl Adding {
         spaces()
             .map(|space| {
                 let (records, hash) = added.remove(&space).unwrap_or_default();
-                let sha256 = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+                let sha256 = hex(&hash.finalize());
                 (space.name().to_owned(), Total { records, sha256 })
             })
             .collect()

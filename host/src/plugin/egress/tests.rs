@@ -9,6 +9,7 @@ fn egress(caller: bool, technical: bool) -> Egress {
                 .origin(),
             backend: "docs".parse().expect("an id"),
             exchanges: Arc::default(),
+            asked: Arc::default(),
         }),
         grants: Arc::new(grants()),
         meter: Arc::default(),

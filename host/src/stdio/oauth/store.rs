@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::oauth_client::register::Registered;
 use crate::oauth_client::token::Grant;
-use crate::types::{Scope, Secret};
+use crate::types::{Scope, Secret, hex};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -71,12 +71,7 @@ impl Store {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        let name: String = hash
-            .finalize()
-            .iter()
-            .take(16)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let name = hex(&hash.finalize()[..16]);
         Self {
             path: dir.join(format!("{name}.json")),
             issuer: issuer.to_owned(),
