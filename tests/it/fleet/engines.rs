@@ -357,7 +357,7 @@ async fn a_server_that_was_emptied_is_noticed() {
     for server in Server::each().await {
         let [a, b] = two(&server).await;
         let (mut at_a, mut at_b) = (a.hear(TOPIC), b.hear(TOPIC));
-        let lease = sure(async || a.lease(b"kept", Duration::from_secs(5)).await).await;
+        let lease = sure(async || a.lease(b"kept", Duration::from_secs(15)).await).await;
         server.empty();
         gap(&mut at_a).await;
         gap(&mut at_b).await;
