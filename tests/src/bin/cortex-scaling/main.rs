@@ -118,7 +118,7 @@ async fn main() {
     let key = Key::generate(Alg::Rs256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
     let backend = FakeBackend::start(json!([FakeBackend::tool("echo")])).await;
-    backend.plan("call_tool", Plan::Json(200, json!({ "result": "done" })));
+    backend.plan("echo", Plan::Json(200, json!({ "result": "done" })));
     let bench = Bench {
         backend,
         issuer,
