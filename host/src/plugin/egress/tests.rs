@@ -69,6 +69,29 @@ fn the_callers_token_is_attached_by_the_host() {
 }
 
 #[test]
+fn a_url_that_was_found_good_is_known_and_nothing_else_is() {
+    let egress = egress(true, false);
+    let sent = |url| egress.prepare(request(url, &[], Credential::Caller));
+    let known = |url| egress.home.as_ref().and_then(|home| home.asked.of(url));
+    let with_fragment = "https://docs.example.com/api#part";
+    for _ in 0..2 {
+        let sent = sent(with_fragment).expect("sent");
+        assert_eq!(sent.uri(), HOME);
+        assert_eq!(sent.headers()["authorization"], "Bearer user-token");
+        assert!(known(with_fragment).is_some() && known(HOME).is_none());
+    }
+    // Neither another origin, granted or not, nor what is no good URL takes its place.
+    for url in [
+        GRANTED,
+        "https://evil.example",
+        "https://a@docs.example.com/api",
+    ] {
+        assert!(sent(url).is_err(), "{url}");
+        assert!(known(url).is_none() && known(with_fragment).is_some());
+    }
+}
+
+#[test]
 fn an_account_is_attached_at_its_own_backend_only() {
     let linked = Egress {
         account: Some(Secret::new("account-token".to_owned())),
