@@ -36,8 +36,9 @@ use tracing::error;
 use crate::config::{AuditConfig, Durability};
 use crate::plugin::Directory;
 use crate::store::{Store, StoreError};
+use crate::vault::Owner;
 use anchor::{Anchor, End};
-use keys::Keys;
+use keys::{Keys, Known};
 use positions::Positions;
 use state::State;
 use supervise::Supervisor;
@@ -75,6 +76,9 @@ pub enum OpenError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key of records of nobody cannot be had.
+    #[error(transparent)]
+    Keys(KeyError),
     /// Its files cannot be used.
     #[error("cannot use the audit trail in `{0}`: {1}")]
     Files(PathBuf, #[source] std::io::Error),
@@ -160,9 +164,43 @@ impl Queue {
         })
     }
 
+    /// Waits for the key of a subject whom this gateway has not seen lately. What is done for somebody is told: that
+    /// it can be must be known before.
+    ///
+    /// # Errors
+    /// [`NotKept`]: a record of this subject cannot be written now.
+    pub async fn can_keep(&self, owner: &Option<Owner>) -> Result<(), NotKept> {
+        let keys = &self.reader.keys;
+        if !matches!(keys.known(owner), Known::Unknown) {
+            return Ok(());
+        }
+        let looking = keys.of(std::iter::once(owner.clone()));
+        match tokio::time::timeout(aside::HELD, looking).await {
+            Ok(Ok(_)) => {
+                self.state.keys_found();
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.state.key_failed(&error);
+                Err(NotKept)
+            }
+            Err(_) => {
+                let seconds = aside::HELD.as_secs();
+                let late = format_args!("the store gives none within {seconds} s");
+                self.state.keys_failed(&late);
+                Err(NotKept)
+            }
+        }
+    }
+
     /// Why requests are refused at the moment, if they are.
     pub fn trouble(&self) -> Option<String> {
-        self.state.trouble()
+        let full = || {
+            let aside = self.state.aside.load(Ordering::Relaxed);
+            let full = aside > 0 && self.left() == 0;
+            full.then(|| format!("{aside} audit records wait for the keys of their subjects"))
+        };
+        self.state.trouble().or_else(full)
     }
 
     /// Reads the trail.
@@ -314,6 +352,9 @@ pub async fn start(
         positions: Arc::new(Positions::load(store).await?),
         bound: config.spool_bytes,
     };
+    // What nobody is known for is recorded whatever becomes of the store.
+    let nobody = reader.keys.of(std::iter::once(None)).await;
+    nobody.map_err(OpenError::Keys)?;
     let (hurry, hurried) = watch::channel(false);
     let writer = Writer {
         dir: dir.clone(),

@@ -388,6 +388,7 @@ async fn admit(
     }
     let allowed = async {
         let request = rate::check(gw, address, request).await?; //      RFC 6585 §4
+        record.can_be_kept(gw).await?; //                               ours: nothing is done that cannot be told
         let request = base_scopes::check(&gw.config, request)?; //      RFC 6750 §3.1
         pool::check(&gw.config, request) //                             ours: one gateway, one pool
     };

@@ -39,7 +39,7 @@ impl Certificates {
         Some(made)
     }
 
-    /// Who believes in the authority.
+    /// The authority's certificate, for whoever is to believe in it.
     pub fn authority(&self) -> PathBuf {
         self.0.path().join("authority.pem")
     }

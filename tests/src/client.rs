@@ -1,5 +1,7 @@
 //! A small HTTP client that says exactly what a test wants to say.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -102,6 +104,9 @@ pub const GATEWAY_TOOLS: [&str; 5] = [
     "whoami",
 ];
 
+/// Longest that an answer is waited for: a gateway that gives none must not hold up all tests for ever.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// Speaks to one gateway, in both eras.
 #[derive(Clone)]
 pub struct Client {
@@ -153,14 +158,18 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).context("a request")?;
-        let response = self.http.request(request).await.context("a response")?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.context("a body")?.to_bytes();
-        Ok(Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
+        let whole = async {
+            let response = self.http.request(request).await.context("a response")?;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.context("a body")?.to_bytes();
+            Ok(Reply {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            })
+        };
+        let late = format!("no whole answer within {PATIENCE:?}");
+        tokio::time::timeout(PATIENCE, whole).await.context(late)?
     }
 
     /// Sends exactly this and the client's credential, and reads no more than the head of the answer.
@@ -178,7 +187,8 @@ impl Client {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body.into())).context("a request")?;
-        self.http.request(request).await.context("a response")
+        let head = tokio::time::timeout(PATIENCE, self.http.request(request)).await;
+        head.context("no answer in time")?.context("a response")
     }
 
     /// `GET path`.

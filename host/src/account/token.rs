@@ -7,8 +7,8 @@
 //! Of the gateways of a fleet one renews an account at a time: whoever has the account's lease, which
 //! outlives any exchange with a provider. It is kept where the vault is, so that whoever can read a refresh token
 //! can also find out whose turn it is, and no loss of anything else gives two the same turn. Who gets it looks first
-//! whether the vault has a newer token. While the gateways cannot agree on who it is, nobody renews: strict providers
-//! end a grant of which a refresh token comes twice, and the token at hand may be good for a while yet.
+//! whether the vault has a newer token. While the database cannot be asked which gateway renews it, nobody does: strict
+//! providers end a grant of which a refresh token comes twice, and the token at hand may be good for a while yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -255,7 +255,7 @@ impl Accounts {
         match lease {
             Ok(lease) => self.renew(owner, server, unfit, Some(&lease)).await,
             Err(Away) => {
-                let apart = "the gateways cannot agree on which of them renews it";
+                let apart = "the database cannot be asked which gateway renews it";
                 self.at_hand(owner, server, unfit, apart).await
             }
         }

@@ -10,15 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
-use tracing::{error, info};
-
 use super::keys::{KeyError, Keys, Known, SubjectKey};
 use super::state::State;
 use super::writer::Message;
 use crate::vault::Owner;
+use tokio::task::JoinHandle;
 
-/// Subjects whose keys are looked up at one time, at most.
+/// Subjects whose keys are looked up at one time, and records that are written at one time, at most.
 const GROUP: usize = 256;
 /// How soon keys are looked up again that could not be had.
 const RETRY: Duration = Duration::from_millis(200);
@@ -26,8 +24,6 @@ const RETRY: Duration = Duration::from_millis(200);
 pub(super) const HELD: Duration = Duration::from_secs(5);
 /// How long a record waits for another look at a key that is in memory.
 const LOOK: Duration = Duration::from_millis(500);
-/// The most often that the log tells that keys cannot be had: one that is damaged is tried again and again.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// A record and the key that seals it.
 pub(super) type Keyed = (Message, Arc<SubjectKey>);
@@ -48,10 +44,8 @@ pub(super) struct Aside {
     waiting: VecDeque<Waiting>,
     looking: Option<JoinHandle<Result<Found, KeyError>>>,
     began: Instant,
-    /// Since when keys cannot be had.
-    away: Option<Instant>,
-    /// When the log was told so, and whether it was told of this time.
-    told: (Option<Instant>, bool),
+    /// Whether the last look-up failed: the next one is not made at once, and asks for one subject only.
+    failed: bool,
     /// Somebody whose key is to be looked up again although it is used on: so that it shows when that can be done.
     probe: Option<Option<Owner>>,
 }
@@ -64,8 +58,7 @@ impl Aside {
             waiting: VecDeque::new(),
             looking: None,
             began: Instant::now(),
-            away: None,
-            told: (None, false),
+            failed: false,
             probe: None,
         }
     }
@@ -79,17 +72,17 @@ impl Aside {
         let mut ready = Vec::with_capacity(messages.len());
         for message in messages.drain(..) {
             let old = match self.keys.known(&message.draft.owner) {
-                Known::Now(key) => {
+                Known::Fresh(key) => {
                     ready.push((message, key));
                     continue;
                 }
-                Known::Once(key) if self.away.is_some() => {
+                Known::Stale(key) if self.state.keys_are_away() => {
                     self.probe = Some(message.draft.owner.clone());
                     ready.push((message, key));
                     continue;
                 }
-                Known::Once(key) => Some(key),
-                Known::Not => None,
+                Known::Stale(key) => Some(key),
+                Known::Unknown => None,
             };
             self.waiting.push_back(Waiting {
                 message,
@@ -122,16 +115,15 @@ impl Aside {
             }
             Ok(Ok(Err(error))) => {
                 self.looking = None;
-                self.failed(&error.to_string())
+                self.state.key_failed(&error);
+                self.after_failure()
             }
             Ok(Err(ended)) => {
                 self.looking = None;
-                self.failed(&ended.to_string())
+                self.state.keys_failed(&ended);
+                self.after_failure()
             }
-            Err(_) if self.began.elapsed() >= LOOK => {
-                self.let_go();
-                self.with_old_keys()
-            }
+            Err(_) if self.began.elapsed() >= LOOK => self.with_old_keys(),
             Err(_) => Vec::new(),
         }
     }
@@ -147,7 +139,7 @@ impl Aside {
     fn look(&mut self) {
         let mut owners: Vec<Option<Owner>> = Vec::new();
         // After a failure one by one: a key that is damaged must not hold up those of others.
-        let most = if self.away.is_some() { 1 } else { GROUP };
+        let most = if self.failed { 1 } else { GROUP };
         for one in &self.waiting {
             if owners.len() == most {
                 break;
@@ -163,11 +155,7 @@ impl Aside {
             return;
         }
         let keys = Arc::clone(&self.keys);
-        let pause = if self.away.is_some() {
-            RETRY
-        } else {
-            Duration::ZERO
-        };
+        let pause = if self.failed { RETRY } else { Duration::ZERO };
         self.began = Instant::now() + pause;
         self.looking = Some(tokio::spawn(async move {
             tokio::time::sleep(pause).await;
@@ -177,12 +165,8 @@ impl Aside {
     }
 
     fn found(&mut self, found: &Found) -> Vec<Keyed> {
-        if let Some(since) = self.away.take()
-            && self.told.1
-        {
-            let seconds = since.elapsed().as_secs();
-            info!("keys of audit records can be had again, after {seconds} s");
-        }
+        self.failed = false;
+        self.state.keys_found();
         self.take(|one| {
             let owner = &one.message.draft.owner;
             let (_, key) = found.iter().find(|(of, _)| of == owner)?;
@@ -190,23 +174,16 @@ impl Aside {
         })
     }
 
-    fn failed(&mut self, why: &str) -> Vec<Keyed> {
-        if self.away.is_none() {
-            self.away = Some(Instant::now());
-            let lately = self.told.0.is_some_and(|at| at.elapsed() < QUIET);
-            self.told.1 = !lately;
-            if !lately {
-                self.told.0 = Some(Instant::now());
-                error!(
-                    "keys of audit records cannot be had: {why}; records of whom this gateway has not seen lately, \
-                     and answers to them, wait; those of others are written"
-                );
-            }
-        }
-        self.let_go();
-        // Somebody else is next.
-        if let Some(first) = self.waiting.pop_front() {
-            self.waiting.push_back(first);
+    fn after_failure(&mut self) -> Vec<Keyed> {
+        self.failed = true;
+        // Another subject is next; records of one keep their order.
+        if let Some(first) = self.waiting.front() {
+            let owner = first.message.draft.owner.clone();
+            let waiting = self.waiting.drain(..);
+            let (theirs, mut others): (VecDeque<_>, VecDeque<_>) =
+                waiting.partition(|one| one.message.draft.owner == owner);
+            others.extend(theirs);
+            self.waiting = others;
         }
         self.with_old_keys()
     }
@@ -215,8 +192,8 @@ impl Aside {
         self.take(|one| one.old.clone())
     }
 
-    /// Nobody waits any longer than so for an answer.
-    fn let_go(&mut self) {
+    /// Nobody waits longer than [`HELD`] for an answer.
+    pub(super) fn let_go(&mut self) {
         for one in &mut self.waiting {
             if one.since.elapsed() >= HELD {
                 one.message.ack = None;
@@ -228,8 +205,8 @@ impl Aside {
         let (mut ready, mut left) = (Vec::new(), VecDeque::new());
         for one in self.waiting.drain(..) {
             match key(&one) {
-                Some(key) => ready.push((one.message, key)),
-                None => left.push_back(one),
+                Some(key) if ready.len() < GROUP => ready.push((one.message, key)),
+                _ => left.push_back(one),
             }
         }
         self.waiting = left;

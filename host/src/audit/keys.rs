@@ -5,18 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use hmac::{Hmac, Mac};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::seal::{NotOurs, Purpose, Sealer};
@@ -27,8 +27,8 @@ use crate::vault::Owner;
 const OWNERS: Table<OwnerRecord> = Table::new(Space::AuditKeys, 1);
 const KEYS: Table<KeyRecord> = Table::new(Space::AuditKeys, 1);
 
-/// Keys that are kept in memory.
-const CACHED: u64 = 10_000;
+/// Keys that are kept in memory, each in about 1 KiB.
+const CACHED: u64 = 50_000;
 /// After how long a key is looked up again, where other gateways may forget a subject,
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// and how long it may be used on while that cannot be done.
@@ -41,6 +41,9 @@ const TRIES: usize = 8;
 struct OwnerRecord {
     id: String,
     issuer: String,
+    /// The key itself, so that one look is enough. Records of earlier versions lack it.
+    #[serde(default)]
+    key: Option<Zeroizing<String>>,
 }
 
 /// A key, or that it was forgotten.
@@ -59,9 +62,9 @@ pub enum KeyError {
     /// The machine gave no random bytes.
     #[error("this machine gives no random bytes")]
     NoRandom,
-    /// What is kept as a key is none.
-    #[error("a key of the audit trail is damaged")]
-    Damaged,
+    /// What is kept as a key is none; carries its id.
+    #[error("the key {0} of the audit trail is damaged")]
+    Damaged(String),
 }
 
 /// The key of one subject.
@@ -120,11 +123,11 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
 /// Whether a subject's key is in memory.
 pub(super) enum Known {
     /// It is.
-    Now(Arc<SubjectKey>),
+    Fresh(Arc<SubjectKey>),
     /// It is, and another gateway may have forgotten it meanwhile.
-    Once(Arc<SubjectKey>),
+    Stale(Arc<SubjectKey>),
     /// It is not.
-    Not,
+    Unknown,
 }
 
 /// What an id names.
@@ -154,9 +157,8 @@ pub(super) struct Keys {
     /// How long they are good without another look.
     remembered: Duration,
     ids: Cache<String, Named>,
-    /// Held while keys are made, looked up or forgotten: what was forgotten must not come back
-    /// into memory.
-    changing: Mutex<()>,
+    /// How often something was forgotten here. What was looked up before does not come into memory after it.
+    forgotten: Mutex<u64>,
 }
 
 impl Keys {
@@ -176,23 +178,37 @@ impl Keys {
             owners: cache(used_on),
             remembered,
             ids: cache(remembered),
-            changing: Mutex::default(),
+            forgotten: Mutex::default(),
         }
     }
 
     /// Whether the key of an owner is in memory. Asks nobody.
     pub(super) fn known(&self, owner: &Option<Owner>) -> Known {
         match self.owners.get(owner) {
-            Some((key, at)) if at.elapsed() < self.remembered => Known::Now(key),
-            Some((key, _)) => Known::Once(key),
-            None => Known::Not,
+            Some((key, at)) if at.elapsed() < self.remembered => Known::Fresh(key),
+            Some((key, _)) => Known::Stale(key),
+            None => Known::Unknown,
         }
     }
 
-    fn now(&self, owner: &Option<Owner>) -> Option<Arc<SubjectKey>> {
+    fn fresh(&self, owner: &Option<Owner>) -> Option<Arc<SubjectKey>> {
         match self.known(owner) {
-            Known::Now(key) => Some(key),
-            Known::Once(_) | Known::Not => None,
+            Known::Fresh(key) => Some(key),
+            Known::Stale(_) | Known::Unknown => None,
+        }
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, u64> {
+        self.forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes something into memory that was looked up when so much was forgotten.
+    fn remember(&self, forgotten: u64, take: impl FnOnce(&Self)) {
+        let now = self.forgotten();
+        if *now == forgotten {
+            take(self);
         }
     }
 
@@ -207,12 +223,11 @@ impl Keys {
     ) -> Result<Vec<Arc<SubjectKey>>, KeyError> {
         let owners: Vec<Option<Owner>> = owners.collect();
         let mut keys: Vec<Option<Arc<SubjectKey>>> =
-            owners.iter().map(|owner| self.now(owner)).collect();
+            owners.iter().map(|owner| self.fresh(owner)).collect();
         if keys.iter().any(Option::is_none) {
             self.fetch(&owners, &mut keys).await?;
         }
-        let keys: Option<Vec<_>> = keys.into_iter().collect();
-        keys.ok_or(KeyError::Damaged)
+        Ok(keys.into_iter().flatten().collect())
     }
 
     async fn fetch(
@@ -220,16 +235,20 @@ impl Keys {
         owners: &[Option<Owner>],
         keys: &mut [Option<Arc<SubjectKey>>],
     ) -> Result<(), KeyError> {
-        let _changing = self.changing.lock().await;
+        let forgotten = *self.forgotten();
         let known = keys.to_vec();
         for _ in 0..TRIES {
             if self.find_or_make(owners, keys).await? == Committed::Yes {
-                for (owner, key) in owners.iter().zip(keys.iter()) {
-                    if let Some(key) = key {
-                        let found = (Arc::clone(key), Instant::now());
-                        self.owners.insert(owner.clone(), found);
+                self.remember(forgotten, |this| {
+                    for ((owner, key), before) in owners.iter().zip(keys.iter()).zip(&known) {
+                        if let (Some(key), None) = (key, before) {
+                            let found = (Arc::clone(key), Instant::now());
+                            this.owners.insert(owner.clone(), found);
+                            // Exporters look it up by its id a moment later.
+                            this.ids.insert(key.id.clone(), Named::Key(Arc::clone(key)));
+                        }
                     }
-                }
+                });
                 return Ok(());
             }
             // Another gateway has made a key of the same subject: it is that one's.
@@ -267,9 +286,13 @@ impl Keys {
         let Some(owner) = OWNERS.get(&self.store, place).await? else {
             return Ok(None);
         };
-        match self.look_up(&owner.value.id).await? {
+        let OwnerRecord { id, key, .. } = owner.value;
+        if let Some(text) = key {
+            return Ok(Some(read(&id, &text)?));
+        }
+        match self.look_up(&id).await? {
             Named::Key(key) => Ok(Some(key)),
-            Named::Erased | Named::Unknown => Err(KeyError::Damaged),
+            Named::Erased | Named::Unknown => Err(KeyError::Damaged(id)),
         }
     }
 
@@ -280,9 +303,7 @@ impl Keys {
         let Some(text) = record.value.key else {
             return Ok(Named::Erased);
         };
-        let key: Key256 = text.parse().map_err(|_| KeyError::Damaged)?;
-        let key = SubjectKey::new(id, &key).ok_or(KeyError::Damaged)?;
-        Ok(Named::Key(Arc::new(key)))
+        Ok(Named::Key(read(id, &text)?))
     }
 
     /// What an id names.
@@ -293,9 +314,11 @@ impl Keys {
         if let Some(known) = self.ids.get(id) {
             return Ok(known);
         }
-        let _changing = self.changing.lock().await;
+        let forgotten = *self.forgotten();
         let named = self.look_up(id).await?;
-        self.ids.insert(id.to_owned(), named.clone());
+        self.remember(forgotten, |this| {
+            this.ids.insert(id.to_owned(), named.clone());
+        });
         Ok(named)
     }
 
@@ -328,7 +351,6 @@ impl Keys {
         subject: &str,
         issuer: Option<&str>,
     ) -> Result<Vec<Erased>, KeyError> {
-        let _changing = self.changing.lock().await;
         let now = OffsetDateTime::now_utc().format(&Rfc3339).ok();
         let mut batch = Batch::default();
         let mut erased = Vec::new();
@@ -350,6 +372,8 @@ impl Keys {
         if self.store.commit(batch).await? == Committed::Conflict {
             return Err(StoreError::Contended.into());
         }
+        let mut forgotten = self.forgotten();
+        *forgotten += 1;
         self.owners.invalidate_all();
         self.ids.invalidate_all();
         Ok(erased)
@@ -361,7 +385,10 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    let cache = Cache::builder().max_capacity(CACHED);
+    // The newest are those that are asked for next.
+    let cache = Cache::builder()
+        .max_capacity(CACHED)
+        .eviction_policy(EvictionPolicy::lru());
     match lives {
         Duration::MAX => cache.build(),
         lives => cache.time_to_live(lives).build(),
@@ -374,17 +401,26 @@ fn make(batch: &mut Batch, place: &[u8], issuer: &str) -> Result<Arc<SubjectKey>
     rand::fill(key.as_mut_slice()).map_err(|_| KeyError::NoRandom)?;
     let (id, key) = (hex(&id), Key256::new(*key));
     OWNERS.expect(batch, place, None);
+    let text = Zeroizing::new(key.to_text().reveal().to_owned());
     let owner = OwnerRecord {
         id: id.clone(),
         issuer: issuer.to_owned(),
+        key: Some(text.clone()),
     };
     OWNERS.put(batch, place, &owner)?;
     let record = KeyRecord {
-        key: Some(Zeroizing::new(key.to_text().reveal().to_owned())),
+        key: Some(text.clone()),
         erased_at: None,
     };
     KEYS.put(batch, &key_place(&id), &record)?;
-    let key = SubjectKey::new(&id, &key).ok_or(KeyError::Damaged)?;
+    read(&id, &text)
+}
+
+/// A key from what is kept of it.
+fn read(id: &str, text: &str) -> Result<Arc<SubjectKey>, KeyError> {
+    let key = text.parse::<Key256>().ok();
+    let key = key.and_then(|key| SubjectKey::new(id, &key));
+    let key = key.ok_or_else(|| KeyError::Damaged(id.to_owned()))?;
     Ok(Arc::new(key))
 }
 

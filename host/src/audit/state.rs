@@ -1,12 +1,20 @@
 //! How the trail is, for whoever wants to know without asking its writer.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tracing::{error, info};
 
+use super::keys::KeyError;
 use super::positions::Standing;
+
+/// The most often that the log tells that keys cannot be had: one that is damaged is tried again and again.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// What the writer shares with everybody else.
 pub(super) struct State {
@@ -21,6 +29,28 @@ pub(super) struct State {
     pub(super) aside: AtomicUsize,
     /// Why requests are refused.
     trouble: ArcSwapOption<String>,
+    outage: Mutex<Outage>,
+}
+
+/// Whether keys of subjects can be had, as far as was noticed.
+#[derive(Default)]
+struct Outage {
+    /// Since when they cannot.
+    since: Option<Instant>,
+    /// Whether the log says so.
+    is_told: bool,
+    /// When the log was told last that something is wrong with keys.
+    told_at: Option<Instant>,
+}
+
+impl Outage {
+    fn may_tell(&mut self) -> bool {
+        let may = self.told_at.is_none_or(|at| at.elapsed() >= QUIET);
+        if may {
+            self.told_at = Some(Instant::now());
+        }
+        may
+    }
 }
 
 impl State {
@@ -34,6 +64,56 @@ impl State {
             refused: AtomicU64::default(),
             aside: AtomicUsize::default(),
             trouble: ArcSwapOption::empty(),
+            outage: Mutex::default(),
+        }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether keys of subjects cannot be had at the moment.
+    pub(super) fn keys_are_away(&self) -> bool {
+        self.outage().since.is_some()
+    }
+
+    /// Keys were had.
+    pub(super) fn keys_found(&self) {
+        let mut outage = self.outage();
+        if let Some(since) = outage.since.take()
+            && std::mem::take(&mut outage.is_told)
+        {
+            let seconds = since.elapsed().as_secs();
+            info!("keys of audit records can be had again, after {seconds} s");
+        }
+    }
+
+    /// A key could not be had.
+    pub(super) fn key_failed(&self, why: &KeyError) {
+        match why {
+            KeyError::Damaged(_) => {
+                if self.outage().may_tell() {
+                    error!(
+                        "the key of one subject's audit records is damaged: {why}; requests of this subject are \
+                         refused; hint: restore the store from a backup, or have the subject forgotten \
+                         (`cortex-gateway audit erase`)"
+                    );
+                }
+            }
+            KeyError::Store(_) | KeyError::NoRandom => self.keys_failed(why),
+        }
+    }
+
+    /// No key could be had.
+    pub(super) fn keys_failed(&self, why: &dyn fmt::Display) {
+        let mut outage = self.outage();
+        outage.since.get_or_insert_with(Instant::now);
+        if !outage.is_told && outage.may_tell() {
+            outage.is_told = true;
+            error!(
+                "keys of audit records cannot be had: {why}; requests of whom this gateway has not seen lately are \
+                 refused, and what was begun for them is recorded later; those of others are served"
+            );
         }
     }
 

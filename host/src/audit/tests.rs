@@ -346,6 +346,48 @@ async fn who_is_known_waits_for_nobody_whose_key_cannot_be_had() {
 }
 
 #[tokio::test]
+async fn whether_somebodys_records_can_be_kept_is_known_before_anything_is_done() {
+    let (bench, switch) = Bench::moody().await;
+    let open = bench.open().await;
+    let owner = |who: &str| {
+        Some(Owner {
+            issuer: Issuer::new("https://issuer.example"),
+            subject: Subject::new(who),
+        })
+    };
+    let can = async |who: &str| open.queue.can_keep(&owner(who)).await.is_ok();
+    assert!(can("ann").await);
+    for (mood, who) in [(Mood::IsAway, "bob"), (Mood::Hangs, "cid")] {
+        switch.to(mood);
+        assert!(can("ann").await && !can(who).await, "{mood:?}");
+        assert!(open.queue.state.keys_are_away());
+        switch.to(Mood::Works);
+        assert!(can(who).await && !open.queue.state.keys_are_away());
+    }
+    open.close().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_ever_behind_those_who_are_served() {
+    let (bench, switch) = Bench::moody().await;
+    let open = bench.open().await;
+    assert!(open.keep("ann", "search").await);
+    switch.to(Mood::Hangs);
+    let waiting = open.begin("bob", "search").expect("a place");
+    let mut waiting = std::pin::pin!(waiting.kept());
+    let outcome = loop {
+        assert!(open.keep("ann", "search").await);
+        let pause = Duration::from_millis(50);
+        if let Ok(outcome) = tokio::time::timeout(pause, waiting.as_mut()).await {
+            break outcome;
+        }
+    };
+    assert!(outcome.is_err(), "its key is not there");
+    switch.to(Mood::Works);
+    open.close().await;
+}
+
+#[tokio::test]
 async fn what_was_set_aside_is_written_before_the_end_and_its_answers_do_not_wait_for_ever() {
     let (bench, switch) = Bench::moody().await;
     let open = bench.open().await;
@@ -388,6 +430,7 @@ async fn what_is_set_aside_takes_places_of_the_queue() {
     .await;
     assert_eq!(begun, QUEUE);
     assert!(open.begin("ann", "search").is_none());
+    assert!(open.queue.trouble().is_some());
     switch.to(Mood::Works);
     until("there is room", || open.queue.taken().0 == 0).await;
     assert!(open.keep("ann", "search").await);
@@ -403,11 +446,17 @@ async fn a_damaged_key_holds_up_nobody_else() {
     open.close().await;
     let open = bench.open().await;
     keys::tests::damage(&bench.store, "ann").await;
-    let damaged = open.begin("ann", "search").expect("a place");
+    let damaged: Vec<Receipt> = (0..50)
+        .map(|_| open.begin("ann", "search").expect("a place"))
+        .collect();
     for who in ["bob", "cid"] {
         assert!(open.keep(who, "search").await);
     }
-    assert!(damaged.kept().await.is_err());
+    for receipt in damaged {
+        assert!(receipt.kept().await.is_err());
+    }
+    // It is that key alone.
+    assert!(!open.queue.state.keys_are_away());
     open.writer.abort();
 }
 

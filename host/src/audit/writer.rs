@@ -96,6 +96,7 @@ impl Writer {
             let newly_full = full && !self.state.is_refusing();
             if newly_full || looked.elapsed() >= pause || self.trail.is_due(SystemTime::now()) {
                 looked = Instant::now();
+                aside.let_go();
                 self.look_after(&checkpoints).await;
                 self.checkpoint(&checkpoints, &mut saved);
             }
@@ -107,7 +108,7 @@ impl Writer {
         let _ = keeper.await;
     }
 
-    /// Keeps what was set aside, for as long as that may take.
+    /// Keeps what was set aside, until the gateway may wait no longer.
     async fn finish(&mut self, mut aside: Aside) {
         let mut hurried = self.hurried.clone();
         while !aside.is_empty() {
@@ -115,6 +116,7 @@ impl Writer {
                 ready = aside.next() => ready,
                 Ok(_) = hurried.wait_for(|hurried| *hurried) => break,
             };
+            aside.let_go();
             self.keep(ready).await;
         }
         let left = aside.give_up();

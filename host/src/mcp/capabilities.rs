@@ -84,6 +84,15 @@ impl ClientCapabilities {
         declared.into()
     }
 
+    /// The same as text.
+    pub fn to_text(self) -> String {
+        match self == Self::default() {
+            // Usual, and asked for with each call.
+            true => "{}".to_owned(),
+            false => self.to_json().to_string(),
+        }
+    }
+
     /// What of a server-to-client request was not declared, if anything.
     ///
     /// # Errors

@@ -45,6 +45,9 @@ impl Meta {
     /// the gateway, which is the server of this hop. `trace`: members that take the place of those
     /// that say which trace the request is a part of.
     pub fn for_backend(&self, trace: &[(&'static str, String)]) -> String {
+        if self.0.is_empty() && trace.is_empty() {
+            return "{}".to_owned();
+        }
         let mut kept: BTreeMap<_, _> = self
             .0
             .iter()

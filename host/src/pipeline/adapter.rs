@@ -338,7 +338,7 @@ fn header_arguments(tool: &Entry, arguments: &str) -> Vec<HeaderArgument> {
 fn request_context(context: &Context, continuation: Option<Continuation>) -> RequestContext {
     RequestContext {
         meta: context.meta.for_backend(&trace::members()),
-        client_capabilities: context.capabilities.to_json().to_string(),
+        client_capabilities: context.capabilities.to_text(),
         client_info: context.client_info.clone(),
         log_level: context.log_level.map(|level| level.as_str().to_owned()),
         continuation,

@@ -16,7 +16,7 @@ use super::measures::{Measures, Served, known_method};
 use super::parse::Parsed;
 use super::shape::Shape;
 use super::{Answer, Arrival, Gateway, Refusal};
-use crate::audit::{Draft, Full, Place, Receipt};
+use crate::audit::{Draft, Full, NotKept, Personal, Place, Receipt};
 use crate::catalog::Kind;
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::method;
@@ -205,6 +205,24 @@ impl Record {
     pub(super) fn listed(&mut self, kind: Kind, listed: usize) {
         if kind == Kind::Tools {
             self.draft.public.tools_listed = Some(listed);
+        }
+    }
+
+    /// Waits until it is certain that the record can be written. If it cannot, it becomes one of nobody: that can.
+    ///
+    /// # Errors
+    /// [`Refusal::Unrecordable`].
+    pub(super) async fn can_be_kept(&mut self, gw: &Gateway) -> Result<(), Refusal> {
+        match gw.audit.can_keep(&self.draft.owner).await {
+            Ok(()) => Ok(()),
+            Err(NotKept) => {
+                self.draft.owner = None;
+                self.draft.personal = Personal {
+                    origin: self.draft.personal.origin.take(),
+                    ..Personal::default()
+                };
+                Err(Refusal::Unrecordable)
+            }
         }
     }
 

@@ -109,6 +109,7 @@ async fn serve(
     let _place = match &who {
         Who::User(caller) => {
             record.caller(caller);
+            record.can_be_kept(gw).await?;
             let mut place = share::take(&gw.shares, caller)?;
             place.serve()?;
             Some(place)

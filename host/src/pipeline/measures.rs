@@ -46,6 +46,7 @@ const OUTCOMES: &[&str] = &[
     "ok",
     "account_required",
     "account_unavailable",
+    "audit_unavailable",
     "backend_auth",
     "backend_conflict",
     "backend_error",
@@ -121,7 +122,6 @@ const OUTCOMES: &[&str] = &[
     "not_found",
     "bad_request",
     "conflict",
-    "audit_unavailable",
     "backend_acl",
     OTHER,
 ];

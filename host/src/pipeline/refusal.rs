@@ -17,6 +17,9 @@ pub enum Refusal {
     /// Too much work at one time, or no place for the audit record.
     #[error("the gateway is overloaded; try again")]
     Overloaded,
+    /// The caller's audit records cannot be written now.
+    #[error("what you ask for could not be recorded at the moment; try again")]
+    Unrecordable,
     /// The caller has as many requests in flight as one may have.
     #[error("too many requests at one time; wait for one to end")]
     TooManyAtOnce,
@@ -173,6 +176,7 @@ impl Refusal {
         match self {
             Self::ForbiddenOrigin => "forbidden_origin",
             Self::Overloaded => "overloaded",
+            Self::Unrecordable => "audit_unavailable",
             Self::TooManyAtOnce => "too_many_at_once",
             Self::UnknownLegacyVersion(_) | Self::UnsupportedVersion(_) => "unsupported_version",
             Self::HeaderMismatch(_) => "header_mismatch",

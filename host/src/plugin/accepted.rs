@@ -1,10 +1,10 @@
 //! What plugins wanted when they were last let in, by name: so that a version which wants more is noticed,
 //! also after a restart.
 //!
-//! Gateways that share a store may run two versions side by side, and let them in at the same moment. Of those the
-//! last one let in is remembered, as when one follows the other in one gateway, and each is compared with the one
-//! before it: one that wants less must not be forgotten unseen by one that wants more, or nobody would have been
-//! asked about what that wants besides. To remember all wants of both would say yes to the larger one for good.
+//! Gateways that share a store may let in two versions at the same moment. The last one let in is remembered, and
+//! each is compared with the one remembered before it (`expect`): otherwise the smaller one could be overwritten
+//! unseen by the larger one, and nobody would be asked about what that wants more. The union of both is not kept: it
+//! would say yes to the larger one for good.
 
 use super::grants::Want;
 use crate::store::{Batch, Committed, Space, Store, StoreError, Table};

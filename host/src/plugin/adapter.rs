@@ -21,7 +21,7 @@ use super::model::{
 use super::profile::Profile;
 use super::warm::Warm;
 use crate::config::{BackendConfig, ExchangeTarget, InstanceMode, NameStyle, TokenMode};
-use crate::types::{BackendId, PluginName, Principal, RequestId, Secret, Subject};
+use crate::types::{BackendId, Issuer, PluginName, Principal, RequestId, Secret, Subject};
 
 /// Time on top of a backend's own limit before a whole call is given up.
 const GRACE: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ pub struct Adapter {
     profile: Arc<Profile>,
     pre: AdapterPre,
     runtime: Arc<Runtime>,
-    warm: Warm<Guest<AdapterExports>>,
+    warm: Warm<Guest<AdapterExports>, WarmKey>,
 }
 
 /// What a backend is shown in a call.
@@ -169,7 +169,7 @@ macro_rules! as_caller {
         let wall = $self.wall(backend);
         let (target, principal) = (backend.target.load_full(), to_wire(caller));
         let (patience, timing) = (guest.patience(), guest.timing($name, &$self.version));
-        // Large, and handed on from one to the next.
+        // Boxed: large, and moved by `timing` and `patience` in turn.
         let running = Box::pin(guest.exports.$export(&mut guest.store, &target, &principal, $($argument)?));
         let result = patience.wait(wall, timing.run(running)).await;
         let result = guest.end($name, wall, result)?;
@@ -375,9 +375,9 @@ impl Adapter {
             return Ok((self.fresh(function).await?, None));
         }
         let key: WarmKey = (
-            backend.id.to_string(),
-            caller.issuer.to_string(),
-            caller.subject.to_string(),
+            backend.id.clone(),
+            caller.issuer.clone(),
+            caller.subject.clone(),
         );
         match self.warm.take(&key) {
             Some(guest) => Ok((guest, Some(key))),
@@ -455,7 +455,7 @@ impl Adapter {
 }
 
 /// Backend, issuer, subject: what a kept instance is bound to for good.
-type WarmKey = (String, String, String);
+type WarmKey = (BackendId, Issuer, Subject);
 
 fn size_of(content: &[Content]) -> usize {
     content

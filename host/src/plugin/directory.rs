@@ -407,7 +407,7 @@ impl Directory {
         let settles = |want: &Want| profile.grants.settles(want);
         let more = accepted::beyond(store, &fresh.name, &profile.wants, runs, settles).await;
         let more = more.unwrap_or_else(|error| {
-            warn!(%error, file, "what this plugin wanted before cannot be found out, or what it wants be remembered");
+            warn!(%error, file, "what this plugin wanted before cannot be found out, or what it wants now cannot be remembered");
             Vec::new()
         });
         if !more.is_empty() {

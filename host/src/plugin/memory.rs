@@ -10,7 +10,7 @@ use wasmtime::component::Resource;
 
 use super::instance::State;
 use super::v0_2::adapter::cortex::gateway::memory::{Host, HostSlot};
-use crate::types::{BackendId, PluginName, Principal};
+use crate::types::{BackendId, Issuer, PluginName, Principal, Subject};
 
 /// Slots that are remembered, of everybody together.
 const MOST: u64 = 100_000;
@@ -33,7 +33,7 @@ pub struct Slot(());
 pub(super) struct Whose {
     plugin: PluginName,
     backend: BackendId,
-    subject: Option<(String, String)>,
+    subject: Option<(Issuer, Subject)>,
     /// Another account is another memory.
     account: u64,
 }
@@ -45,7 +45,7 @@ impl Whose {
         subject: Option<&Principal>,
         account: u64,
     ) -> Self {
-        let subject = subject.map(|who| (who.issuer.to_string(), who.subject.to_string()));
+        let subject = subject.map(|who| (who.issuer.clone(), who.subject.clone()));
         Self {
             plugin: plugin.clone(),
             backend: backend.clone(),

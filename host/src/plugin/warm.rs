@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Kept values by owner, bounded in number and idle time. What is kept under one key is only
 /// ever given back to that key.
-pub(super) struct Warm<T, K = (String, String, String)> {
+pub(super) struct Warm<T, K> {
     max: usize,
     idle: Duration,
     kept: Mutex<Kept<T, K>>,

@@ -1,10 +1,14 @@
 //! `cargo xtask test` and `lint`.
 
 pub mod peers;
+mod watched;
 
 use crate::components::{self, Show};
 use crate::error::{Error, Result};
 use crate::{binaries, interrupt, process, workspace};
+
+/// What says how many tests run at one time.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// `cargo xtask test`: builds what the tests need, then runs them all.
 pub fn test(args: &[String]) -> Result<()> {
@@ -15,7 +19,17 @@ pub fn test(args: &[String]) -> Result<()> {
     );
     let binaries = ["cortex-gateway", "demo-backend", "cortex-fixture-server"];
     binaries::build(&binaries, false)?;
-    process::run(workspace::cargo().args(["test", "--workspace"]).args(args))
+    let mut tests = workspace::cargo();
+    tests.args(["test", "--workspace"]).args(args);
+    if std::env::var_os(THREADS).is_none() {
+        tests.env(THREADS, at_one_time().to_string());
+    }
+    watched::run(&mut tests)
+}
+
+/// How many tests run at one time: most of them wait for others most of the time.
+fn at_one_time() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get()) * 2
 }
 
 /// `cargo xtask lint`: runs every check, and fails at the end if one has.

@@ -119,7 +119,8 @@ fn start(command: &Command) -> String {
     format!("start `{}`", command.get_program().to_string_lossy())
 }
 
-fn check(command: &Command, status: ExitStatus) -> Result<()> {
+/// The error of a program that did not end well.
+pub fn check(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         return Ok(());
     }

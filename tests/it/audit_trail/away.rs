@@ -4,11 +4,11 @@ use cortex_tests::Client;
 use cortex_tests::fleet::STATE_KEY;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
 use cortex_tests::postgres::Postgres;
-use cortex_tests::{GatewayBuilder, Reply};
+use cortex_tests::{FakeBackend, GatewayBuilder, Plan, Reply};
 use serde_json::json;
 
-async fn ping(client: &Client) -> Reply {
-    client.legacy("ping", json!({})).await
+async fn call(client: &Client) -> Reply {
+    client.call("hr_note", json!({})).await
 }
 
 #[tokio::test]
@@ -18,8 +18,11 @@ async fn only_those_wait_for_a_database_that_is_away_whom_the_gateway_does_not_k
     };
     let key = Key::generate(Alg::Es256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
+    let backend = FakeBackend::start(json!([FakeBackend::tool("note")])).await;
+    backend.plan("note", Plan::Json(200, json!({})));
     let mut gateway = GatewayBuilder::new()
         .issuer(&issuer)
+        .backend("hr", &backend.url())
         .env("CORTEX_DATABASE_URL", &postgres.url())
         .env("CORTEX_STATE_KEY", STATE_KEY)
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
@@ -32,29 +35,36 @@ async fn only_those_wait_for_a_database_that_is_away_whom_the_gateway_does_not_k
         gateway.client.with_token(&key.token(&claims))
     };
     let (ada, bob) = (client("ada"), client("bob"));
-    ping(&ada).await.result();
+    call(&ada).await.result();
     postgres.stop();
     let held = {
         let bob = bob.clone();
-        tokio::spawn(async move { ping(&bob).await })
+        tokio::spawn(async move { call(&bob).await })
     };
     gateway.logged("keys of audit records cannot be had").await;
     for _ in 0..20 {
-        ping(&ada).await.result();
+        call(&ada).await.result();
     }
-    assert_eq!(held.await.expect("an answer").status.as_u16(), 503);
+    let refused = held.await.expect("an answer");
+    assert_eq!(refused.status.as_u16(), 503);
+    assert!(refused.error().1.contains("could not be recorded"));
+    // Nothing was done for somebody of whom it cannot be told.
+    assert_eq!(backend.seen("note").len(), 21);
     postgres.run();
     gateway
         .logged("keys of audit records can be had again")
         .await;
-    ping(&bob).await.result();
-    // Nothing is lost: not the request either of which nobody got the answer.
-    let mut whose: Vec<String> = gateway
-        .audit(23)
-        .await
+    call(&bob).await.result();
+    // Nothing is lost: not the record of the refusal either.
+    let records = gateway.audit(23).await;
+    let of_bob = records
         .iter()
-        .filter_map(|record| record["caller_sub"].as_str().map(str::to_owned))
+        .filter(|record| record["caller_sub"] == "bob");
+    assert_eq!(of_bob.count(), 1);
+    let refused: Vec<_> = records
+        .iter()
+        .filter(|record| record["error_code"] == "audit_unavailable")
         .collect();
-    whose.retain(|who| who == "bob");
-    assert_eq!(whose.len(), 2);
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["caller_sub"], serde_json::Value::Null);
 }

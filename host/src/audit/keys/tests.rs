@@ -17,12 +17,15 @@ async fn one(keys: &Keys, owner: &Option<Owner>) -> Arc<SubjectKey> {
 pub(in crate::audit) async fn damage(store: &Store, subject: &str) {
     let keys = Keys::new(store);
     let mut batch = Batch::default();
-    for id in keys.ids_of(subject).await.expect("read") {
+    for (place, owner) in keys.owned(subject).await.expect("read") {
+        let key = Some(Zeroizing::new("none".to_owned()));
         let damaged = KeyRecord {
-            key: Some(Zeroizing::new("none".to_owned())),
+            key: key.clone(),
             erased_at: None,
         };
-        let put = KEYS.put(&mut batch, &key_place(&id), &damaged);
+        let put = KEYS.put(&mut batch, &key_place(&owner.id), &damaged);
+        put.expect("written");
+        let put = OWNERS.put(&mut batch, &place, &OwnerRecord { key, ..owner });
         put.expect("written");
     }
     let kept = store.commit(batch).await;
@@ -90,6 +93,44 @@ async fn what_is_forgotten_is_forgotten_and_nothing_else() {
     assert_eq!(keys.erase("nobody", None).await.expect("none"), []);
     assert_eq!(one(&keys, &bob).await.id, third.id);
     assert!(matches!(keys.named("strange").await, Ok(Named::Unknown)));
+}
+
+#[tokio::test]
+async fn keys_of_earlier_versions_are_found() {
+    let store = Store::temporary(None).await.expect("a store");
+    let keys = Keys::new(&store);
+    let ann = owner("a", "ann");
+    let before = one(&keys, &ann).await;
+    let mut batch = Batch::default();
+    for (place, owner) in keys.owned("ann").await.expect("read") {
+        let put = OWNERS.put(&mut batch, &place, &OwnerRecord { key: None, ..owner });
+        put.expect("written");
+    }
+    let kept = store.commit(batch).await;
+    assert_eq!(kept.expect("kept"), Committed::Yes);
+    let keys = Keys::new(&store);
+    assert_eq!(one(&keys, &ann).await.id, before.id);
+    // And forgotten whole.
+    assert_eq!(keys.erase("ann", None).await.expect("erased").len(), 1);
+    assert_ne!(one(&keys, &ann).await.id, before.id);
+}
+
+#[tokio::test]
+async fn what_was_looked_up_before_something_was_forgotten_is_not_remembered_after_it() {
+    let store = Store::temporary(None).await.expect("a store");
+    let keys = Keys::new(&store);
+    let (ann, bob) = (owner("a", "ann"), owner("a", "bob"));
+    let before = *keys.forgotten();
+    let key = one(&keys, &ann).await;
+    keys.erase("ann", None).await.expect("erased");
+    let take = |keys: &Keys| {
+        let found = (Arc::clone(&key), Instant::now());
+        keys.owners.insert(ann.clone(), found);
+    };
+    keys.remember(before, take);
+    assert!(matches!(keys.known(&ann), Known::Unknown));
+    one(&keys, &bob).await;
+    assert!(matches!(keys.known(&bob), Known::Fresh(_)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,9 @@ pub(super) fn tell(config: &Config, modern: bool, refusal: &Refusal) -> Told {
         Refusal::BadHost => told(StatusCode::BAD_REQUEST, code::REFUSED),
         Refusal::TooOften { .. } => told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED),
         Refusal::TooManyAtOnce => told(StatusCode::TOO_MANY_REQUESTS, code::REFUSED),
-        Refusal::Overloaded => told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED),
+        Refusal::Overloaded | Refusal::Unrecordable => {
+            told(StatusCode::SERVICE_UNAVAILABLE, code::REFUSED)
+        }
         Refusal::UnknownLegacyVersion(_) => told(StatusCode::BAD_REQUEST, code::INVALID_REQUEST),
         Refusal::UnsupportedVersion(requested) => Told {
             data: Some(
