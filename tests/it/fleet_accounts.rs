@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cortex_tests::between::Between;
+use cortex_tests::fleet::STATE_KEY;
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, Key};
-use cortex_tests::postgres::Postgres;
 use cortex_tests::provider::Instead;
 use cortex_tests::{Browser, Client, Gateway, Provider, Reply};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::fleet_catalog::{STATE_KEY, member, until};
-use crate::linking::{VAULT_KEY, modern};
+use crate::fleet_catalog::{Database, until};
+use crate::linking::{VAULT_KEY, asked_to_open, modern};
 
 /// What stands in front of the gateways, and hands every connection to one of them.
 struct Front {
@@ -72,8 +72,7 @@ struct Fleet {
     notes: Provider,
     front: Front,
     between: Between,
-    /// The store, where it is not that.
-    _postgres: Option<Postgres>,
+    _database: Database,
 }
 
 impl Fleet {
@@ -88,10 +87,7 @@ impl Fleet {
 
     /// Each with its ring of keys.
     async fn with_keys(between: Between, rings: [&str; 3]) -> Option<Self> {
-        let postgres = match &between {
-            Between::Redis(_) => Some(Postgres::start()?),
-            Between::Postgres(_) => None,
-        };
+        let database = Database::of(&between)?;
         let front = Front::start().await;
         let mcp = format!("http://{}/mcp", front.address);
         let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &mcp).await;
@@ -99,11 +95,8 @@ impl Fleet {
         notes.manners(|manners| manners.strict = true);
         let mut gateways = Vec::new();
         for ring in rings {
-            let builder = match &postgres {
-                Some(postgres) => member(&between).env("CORTEX_DATABASE_URL", &postgres.url()),
-                None => member(&between),
-            };
-            let builder = builder
+            let builder = database
+                .member(&between)
                 .env("CORTEX_STATE_KEY", ring)
                 .mcp_server("notes", &notes.mcp())
                 .env("CORTEX_CANONICAL_URI", &mcp)
@@ -123,7 +116,7 @@ impl Fleet {
             notes,
             front,
             between,
-            _postgres: postgres,
+            _database: database,
         };
         fleet.front.leads_to(&fleet.gateways[0]).await;
         Some(fleet)
@@ -198,6 +191,26 @@ impl Fleet {
         calling
     }
 
+    /// Links an account of hers, and ends a gateway that renews its token when the provider has done that and has
+    /// not answered yet: nobody has the new tokens. What is left are clients of hers at the others.
+    async fn loses_renewed_tokens(&mut self) -> [Client; 2] {
+        self.linked("ada", 1).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        self.notes.manners(|manners| {
+            manners.life = 600;
+            manners.slow = Duration::from_secs(600);
+        });
+        let before = self.notes.tokens().len();
+        let calling = self.begins_to_renew(0).await;
+        let given_out = || self.notes.tokens().len() - before;
+        eventually(|| given_out() == 2, || given_out().to_string()).await;
+        drop(self.gateways.remove(0).kill().await);
+        calling.abort();
+        self.notes.manners(|manners| manners.slow = Duration::ZERO);
+        self.front.leads_to(&self.gateways[0]).await;
+        [self.client(0, "ada"), self.client(1, "ada")]
+    }
+
     /// Links an account whose tokens live so many seconds, where all of them list the tools.
     async fn linked(&self, user: &str, life: u64) {
         if self.notes.grants("robot-at-notes") == 0 {
@@ -226,6 +239,19 @@ impl Fleet {
             );
         }
     }
+
+    /// Like it, so many rounds, each of which wants another token of a provider that takes its time. Returns how
+    /// many were presented, none of them twice.
+    async fn renews_again_and_again(&self, user: &str, rounds: usize, times: usize) -> usize {
+        self.notes
+            .manners(|manners| manners.slow = Duration::from_millis(100));
+        for _ in 0..rounds {
+            self.calls_at_all(user, times).await;
+        }
+        let presented = self.presented_once();
+        assert!(presented >= rounds, "{presented}");
+        presented
+    }
 }
 
 cortex_tests::through_each!(
@@ -233,6 +259,8 @@ cortex_tests::through_each!(
     a_flow_ends_at_a_gateway_whose_keys_were_rotated_meanwhile,
     each_refresh_token_is_presented_once_in_the_whole_fleet,
     when_the_one_that_renews_is_killed_another_one_renews_in_its_place,
+    new_tokens_that_died_with_a_gateway_are_asked_for_again_where_the_old_one_is_still_taken,
+    new_tokens_that_died_with_a_gateway_end_the_account_where_the_provider_is_strict,
 );
 
 async fn a_flow_that_began_at_one_gateway_ends_at_another_once(between: Between) {
@@ -288,14 +316,7 @@ async fn each_refresh_token_is_presented_once_in_the_whole_fleet(between: Betwee
     };
     // Every token ends within the minute in which it is renewed: each call wants another one.
     fleet.linked("ada", 30).await;
-    fleet
-        .notes
-        .manners(|manners| manners.slow = Duration::from_millis(100));
-    for _ in 0..4 {
-        fleet.calls_at_all("ada", 8).await;
-    }
-    let presented = fleet.presented_once();
-    assert!(presented >= 4, "{presented}");
+    fleet.renews_again_and_again("ada", 4, 8).await;
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
 }
 
@@ -331,6 +352,61 @@ async fn when_the_one_that_renews_is_killed_another_one_renews_in_its_place(betw
     assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
 }
 
+async fn new_tokens_that_died_with_a_gateway_are_asked_for_again_where_the_old_one_is_still_taken(
+    between: Between,
+) {
+    let Some(mut fleet) = Fleet::start(between).await else {
+        return;
+    };
+    fleet.notes.manners(|manners| manners.strict = false);
+    for client in &fleet.loses_renewed_tokens().await {
+        until("it is called again", || async {
+            let called = modern(client, "notes_whose", json!({})).await;
+            called.tool_text() == ("ada-at-notes".to_owned(), false)
+        })
+        .await;
+    }
+    // The same one, once more: nothing newer was ever used.
+    let presented = fleet.presented();
+    assert_eq!(presented.len(), 2);
+    assert_eq!(presented[0], presented[1]);
+    // From there it goes on with what came of it.
+    fleet.notes.expire_access("ada-at-notes");
+    fleet.calls_at_all("ada", 1).await;
+    let presented = fleet.presented();
+    assert_eq!(presented.len(), 3);
+    assert_ne!(presented[1], presented[2]);
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
+async fn new_tokens_that_died_with_a_gateway_end_the_account_where_the_provider_is_strict(
+    between: Between,
+) {
+    let Some(mut fleet) = Fleet::start(between).await else {
+        return;
+    };
+    let clients = fleet.loses_renewed_tokens().await;
+    for client in &clients {
+        until("she is asked to link it", || async {
+            let called = modern(client, "notes_whose", json!({})).await;
+            called.result()["resultType"] == "input_required"
+        })
+        .await;
+    }
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 0);
+    // However often she calls, nobody tries the dead one's token again.
+    for client in clients.iter().cycle().take(6) {
+        drop(asked_to_open(
+            &modern(client, "notes_whose", json!({})).await,
+        ));
+    }
+    assert_eq!(fleet.presented().len(), 2);
+    fleet.link("ada").await;
+    fleet.calls_at_all("ada", 1).await;
+    assert_eq!(fleet.presented().len(), 2);
+    assert_eq!(fleet.notes.grants("ada-at-notes"), 1);
+}
+
 #[tokio::test]
 async fn redis_that_is_emptied_in_the_middle_of_a_renewal_lets_nobody_else_begin_one() {
     let Some(fleet) = Fleet::redis().await else {
@@ -362,14 +438,7 @@ async fn tokens_are_renewed_once_while_redis_is_away() {
     fleet.linked("eve", 1).await;
     fleet.notes.manners(|manners| manners.life = 30);
     fleet.between.stop();
-    fleet
-        .notes
-        .manners(|manners| manners.slow = Duration::from_millis(100));
-    for _ in 0..3 {
-        fleet.calls_at_all("ada", 4).await;
-    }
-    let before = fleet.presented_once();
-    assert!(before >= 3, "{before}");
+    let before = fleet.renews_again_and_again("ada", 3, 4).await;
     // One that has ended, too: nobody could go on with what is at hand.
     fleet.notes.manners(|manners| manners.life = 600);
     fleet.calls_at_all("eve", 4).await;

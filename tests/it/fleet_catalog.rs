@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cortex_tests::between::Between;
+use cortex_tests::fleet::STATE_KEY;
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
 use cortex_tests::postgres::Postgres;
@@ -10,8 +11,6 @@ use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan};
 use http::Method;
 use serde_json::{Value, json};
 
-/// Seals what gateways leave for each other.
-pub(crate) const STATE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const ADMIN: &str = "admin-secret-of-the-tests";
 
 /// A gateway of the fleet.
@@ -21,6 +20,36 @@ pub(crate) fn member(between: &Between) -> GatewayBuilder {
         .env("CORTEX_ADMIN_SECRET", ADMIN)
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0");
     between.joined_by(gateway)
+}
+
+/// Where gateways keep together what lasts: one beside Redis, or what is between them anyway.
+pub(crate) struct Database(Option<Postgres>);
+
+impl Database {
+    /// If it is installed.
+    pub(crate) fn of(between: &Between) -> Option<Self> {
+        Some(Self(match between {
+            Between::Redis(_) => Some(Postgres::start()?),
+            Between::Postgres(_) => None,
+        }))
+    }
+
+    /// A gateway of the fleet that keeps everything there.
+    pub(crate) fn member(&self, between: &Between) -> GatewayBuilder {
+        match &self.0 {
+            Some(postgres) => member(between).env("CORTEX_DATABASE_URL", &postgres.url()),
+            None => member(between),
+        }
+    }
+}
+
+/// With a backend whose adapter does what it is told.
+pub(crate) fn with_mischief(gateway: GatewayBuilder) -> GatewayBuilder {
+    gateway
+        .plugin("mischief")
+        .backend("bad", "http://127.0.0.1:9")
+        .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
+        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:mischief:use")
 }
 
 /// Waits until something is so.
@@ -50,7 +79,7 @@ async fn lists(gateway: &Gateway, tools: &[&str]) {
 }
 
 /// A figure of a gateway.
-async fn figure(gateway: &Gateway, name: &str) -> f64 {
+pub(crate) async fn figure(gateway: &Gateway, name: &str) -> f64 {
     let secret = [("x-cortex-admin-secret", ADMIN)];
     let metrics = gateway.client.send(Method::GET, "/metrics", &secret, "");
     let text = metrics.await.expect("an answer").text();
@@ -88,6 +117,9 @@ cortex_tests::through_each!(
     when_the_one_that_asks_is_killed_another_one_asks,
     a_backend_that_is_down_is_down_for_all_and_comes_back_for_all,
     gateways_that_run_different_plugins_are_noticed,
+    a_token_that_the_issuer_ended_is_forgotten_by_all,
+    what_an_operator_approves_at_one_gateway_is_approved_at_all,
+    what_an_operator_revokes_at_one_gateway_is_refused_by_all,
 );
 
 async fn a_backend_is_asked_by_one_gateway_for_all(between: Between) {
@@ -101,28 +133,30 @@ async fn a_backend_is_asked_by_one_gateway_for_all(between: Between) {
         gateway.ready().await;
         lists(gateway, &["one"]).await;
     }
-    // Time enough for each to have asked many times.
-    let before = asked(&backend);
-    eventually(
-        || asked(&backend) >= before + 6,
-        || format!("{} asked", asked(&backend)),
-    )
+    // Each gets new answers again and again, and most of them are not its own.
+    let counted = async || {
+        let (mut own, mut all) = (0.0, Vec::new());
+        for gateway in &gateways {
+            let asked = refreshes(gateway, "good").await;
+            own += asked;
+            all.push(asked + refreshes(gateway, "shared").await);
+        }
+        (own, all)
+    };
+    let (own, all) = counted().await;
+    until("each has new answers", || async {
+        let (_, now) = counted().await;
+        now.iter()
+            .zip(&all)
+            .all(|(now, before)| now - before >= 5.0)
+    })
     .await;
-    let (mut good, mut all) = (0.0, Vec::new());
-    for gateway in &gateways {
-        let asked = refreshes(gateway, "good").await;
-        good += asked;
-        all.push(asked + refreshes(gateway, "shared").await);
-    }
-    // Each has a new answer in every interval, and most of them are not its own.
-    assert!(
-        all.iter().all(|n| *n >= 5.0),
-        "{all:?}, of them {good} asked"
+    let (now, all_now) = counted().await;
+    let (own, all) = (
+        now - own,
+        all_now.iter().sum::<f64>() - all.iter().sum::<f64>(),
     );
-    assert!(
-        good <= all.iter().sum::<f64>() / 2.0,
-        "{all:?}, of them {good} asked"
-    );
+    assert!(own <= all / 2.0, "{all} answers, of them {own} asked for");
     // What one learns all of them publish.
     offers(&backend, &["one", "two"]);
     for gateway in &gateways {
@@ -224,21 +258,32 @@ async fn without_redis_each_asks_by_itself_and_they_find_together_again() {
 }
 
 async fn gateways_that_run_different_plugins_are_noticed(between: Between) {
-    let (here, mut there) = (
-        member(&between).start().await,
-        member(&between).start().await,
-    );
+    let start = async || {
+        let gateway = with_mischief(member(&between)).start().await;
+        gateway.ready().await;
+        gateway
+    };
+    let (here, mut there) = (start().await, start().await);
     let differing = async |gateway: &Gateway| -> Value {
         let (code, out, err) = gateway.operator(&["plugin", "list", "--json"]).await;
         assert_eq!(code, Some(0), "{err}");
         let answer: Value = serde_json::from_str(&out).expect("JSON");
         answer["differing"].clone()
     };
+    let grants = |gateway: &Gateway| {
+        let settings = gateway.dir().join("plugins/mischief.toml");
+        std::fs::write(settings, "[grants]\nkv-kib = 4\n").expect("written");
+    };
+    let keeps = async |gateway: &Gateway| {
+        let arguments = json!({ "key": "k", "value": "1" });
+        let kept = gateway.client.call("bad_keep", arguments).await;
+        kept.tool_text().0.starts_with("Ok(())")
+    };
     assert_eq!(differing(&there).await, json!({}));
-    let settings = here.dir().join("plugins/policy-scopes.toml");
-    std::fs::write(&settings, "[limits]\nmemory-mib = 20\n").expect("written");
+    assert!(!keeps(&here).await && !keeps(&there).await);
+    grants(&here);
     until("the other one knows", || async {
-        let variants = differing(&there).await["policy-scopes"].clone();
+        let variants = differing(&there).await["mischief"].clone();
         variants
             .as_array()
             .is_some_and(|variants| variants.len() == 2)
@@ -249,19 +294,20 @@ async fn gateways_that_run_different_plugins_are_noticed(between: Between) {
         .logged("gateways run different versions of this plugin")
         .await;
     assert!(said.contains("sha256"), "{said}");
-    std::fs::remove_file(&settings).expect("removed");
+    // Each goes by its own file.
+    until("it counts in calls", || keeps(&here)).await;
+    assert!(!keeps(&there).await);
+    grants(&there);
     until("they are the same again", || async {
         differing(&there).await == json!({})
     })
     .await;
+    until("it counts in calls there, too", || keeps(&there)).await;
+    assert!(keeps(&here).await);
 }
 
-#[tokio::test]
-async fn a_token_that_the_issuer_ended_is_forgotten_by_all() {
+async fn a_token_that_the_issuer_ended_is_forgotten_by_all(between: Between) {
     use cortex_tests::issuer::Answer;
-    let Some(between) = Between::redis() else {
-        return;
-    };
     let key = Key::generate(Alg::Es256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
     issuer.answer("/introspect", Answer::Json(200, json!({ "active": true })));
@@ -370,17 +416,16 @@ async fn tokens_are_revoked_by_their_id_and_by_their_subject_and_lifted() {
     assert_eq!(none["revoked"], json!([]));
 }
 
-#[tokio::test]
-async fn what_an_operator_approves_at_one_gateway_is_approved_at_all() {
-    let (Some(between), Some(postgres)) = (Between::redis(), Postgres::start()) else {
+async fn what_an_operator_approves_at_one_gateway_is_approved_at_all(between: Between) {
+    let Some(database) = Database::of(&between) else {
         return;
     };
     let backend = docs(&["one"]).await;
     // All of them see it first, at the same time.
     let started = (0..3).map(|_| {
-        member(&between)
+        database
+            .member(&between)
             .backend("docs", &backend.url())
-            .env("CORTEX_DATABASE_URL", &postgres.url())
             .env("CORTEX_TOOL_INTEGRITY_MODE", "block")
             .env("CORTEX_REFRESH_SECONDS", "2")
             .start()
@@ -407,18 +452,15 @@ async fn what_an_operator_approves_at_one_gateway_is_approved_at_all() {
     }
 }
 
-#[tokio::test]
-async fn what_an_operator_revokes_at_one_gateway_is_refused_by_all() {
-    let (Some(between), Some(postgres)) = (Between::redis(), Postgres::start()) else {
+async fn what_an_operator_revokes_at_one_gateway_is_refused_by_all(between: Between) {
+    let Some(database) = Database::of(&between) else {
         return;
     };
     let key = Key::generate(Alg::Es256, "k1");
     let issuer = FakeIssuer::start(&[&key]).await;
     let mut gateways = Vec::new();
     for _ in 0..3 {
-        let member = member(&between)
-            .issuer(&issuer)
-            .env("CORTEX_DATABASE_URL", &postgres.url());
+        let member = database.member(&between).issuer(&issuer);
         gateways.push(member.start().await);
     }
     let mut claims = issuer.claims();

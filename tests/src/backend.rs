@@ -108,6 +108,16 @@ impl FakeBackend {
         plans.insert(method.to_owned(), plan);
     }
 
+    /// Changes the tools that it offers, by a function of its own, for tasks.
+    pub fn offering(&self) -> impl Fn(Value) + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move |tools| {
+            let mut plans = shared.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            let plan = Plan::Json(200, json!({ "tools": tools }));
+            plans.insert("list_tools".to_owned(), plan);
+        }
+    }
+
     /// The requests for one method so far.
     pub fn seen(&self, method: &str) -> Vec<Seen> {
         let seen = self

@@ -73,7 +73,8 @@ impl FleetBuilder {
         }
     }
 
-    /// Each in a network namespace of its own, in which these ports of loopback are reached.
+    /// Each in a network namespace of its own, in which these ports of loopback are reached beside those of the
+    /// engines.
     #[must_use]
     pub fn apart(self, ports: &[u16]) -> Self {
         Self {
@@ -97,7 +98,8 @@ impl FleetBuilder {
     }
 
     /// Starts everything; each gateway is what `each` makes of what all have in common. `None`, with a line that
-    /// says so, where PostgreSQL, Redis or HAProxy is not installed and this is no build machine.
+    /// says so, where PostgreSQL, Redis or HAProxy is not installed, or namespaces are wanted and not allowed, and
+    /// this is no build machine.
     pub async fn start(self, each: impl Fn(GatewayBuilder) -> GatewayBuilder) -> Option<Fleet> {
         balancer::program()?;
         let postgres = match self.counting {
@@ -113,10 +115,9 @@ impl FleetBuilder {
         let network = match &self.apart {
             None => None,
             Some(ports) => {
-                let mut ports = ports.clone();
-                ports.push(postgres.port());
-                ports.extend(redis.as_ref().map(Redis::port));
-                let network = Network::new(self.size, &ports).await?;
+                let mut engines = vec![postgres.port()];
+                engines.extend(redis.as_ref().map(Redis::port));
+                let network = Network::new(self.size, ports, &engines).await?;
                 for (number, address) in addresses.iter_mut().enumerate() {
                     address.set_ip(network.address(number).into());
                 }

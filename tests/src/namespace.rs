@@ -1,7 +1,8 @@
 //! Gateways in network namespaces of their own, which can be cut off: packets are dropped, and nobody is told.
 //!
 //! In its namespace each gateway finds everything under the same address and port as outside, on loopback: a
-//! HAProxy of its own forwards there, over the one wire that there is.
+//! HAProxy of its own forwards there, to the engines over a wire of their own, so that it can be cut off from
+//! these alone.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -13,23 +14,52 @@ use tokio::task::JoinHandle;
 
 use crate::balancer;
 
-/// A bridge of this machine, with the namespaces that hang on it. Gone when dropped.
+/// Over what something is reached: each namespace has one of each, and each of them has a bridge.
+#[derive(Clone, Copy)]
+enum Wire {
+    /// Clients, backends, providers.
+    World,
+    /// PostgreSQL and Redis.
+    Engines,
+}
+
+impl Wire {
+    const BOTH: [Self; 2] = [Self::World, Self::Engines];
+
+    /// What tells their names apart; no digit of a number in base 16, as a network's name ends with.
+    fn letter(self) -> char {
+        match self {
+            Self::World => 'w',
+            Self::Engines => 's',
+        }
+    }
+
+    /// What it is called in a namespace.
+    fn device(self) -> &'static str {
+        match self {
+            Self::World => "eth0",
+            Self::Engines => "eth1",
+        }
+    }
+}
+
+/// Bridges of this machine, with the namespaces that hang on them. Gone when dropped.
 pub struct Network {
     name: String,
     /// Third number of its addresses.
     subnet: u8,
     size: usize,
     folder: TempDir,
-    /// Forward from the bridge to loopback.
+    /// Forward from the bridges to loopback.
     forwarding: Vec<JoinHandle<()>>,
-    /// Forward from each namespace's loopback to the bridge.
+    /// Forward from each namespace's loopback to the bridges.
     forwarders: Vec<Child>,
 }
 
 impl Network {
-    /// Makes so many namespaces in which these ports of loopback are reached. `None`, with a line that says so,
-    /// where that is not allowed.
-    pub async fn new(size: usize, ports: &[u16]) -> Option<Self> {
+    /// Makes so many namespaces in which these ports of loopback are reached, and those of engines. `None`, with a
+    /// line that says so, where that is not allowed and this is no build machine.
+    pub async fn new(size: usize, ports: &[u16], engines: &[u16]) -> Option<Self> {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let own = std::process::id() as u8;
@@ -41,59 +71,68 @@ impl Network {
             forwarding: Vec::new(),
             forwarders: Vec::new(),
         };
-        let bridge = network.name.clone();
-        let made = ip(&format!("link add {bridge} type bridge"))
-            && ip(&format!("addr add {}/24 dev {bridge}", network.hub()))
-            && ip(&format!("link set {bridge} up"));
-        if !made {
-            eprintln!("skipped: namespaces may not be made here (it takes root)");
-            return None;
+        for wire in Wire::BOTH {
+            let (bridge, hub) = (network.bridge(wire), network.hub(wire));
+            let made = ip(&format!("link add {bridge} type bridge"))
+                && ip(&format!("addr add {hub}/24 dev {bridge}"))
+                && ip(&format!("link set {bridge} up"));
+            if !made {
+                return not_allowed();
+            }
         }
         for number in 0..size {
             network.size = number + 1;
-            let (space, wire) = (network.space(number), network.wire(number));
-            let address = network.address(number);
+            let space = network.space(number);
             let made = ip(&format!("netns add {space}"))
-                && ip(&format!(
-                    "link add {wire} type veth peer name eth0 netns {space}"
-                ))
-                && ip(&format!("link set {wire} master {bridge}"))
-                && ip(&format!("link set {wire} up"))
-                && ip(&format!("-n {space} addr add {address}/24 dev eth0"))
                 && ip(&format!("-n {space} link set lo up"))
-                && ip(&format!("-n {space} link set eth0 up"));
+                && Wire::BOTH.iter().all(|wire| network.connect(number, *wire));
             if !made {
-                eprintln!("skipped: namespaces may not be made here (it takes root)");
-                return None;
+                return not_allowed();
             }
         }
-        for port in ports {
-            let from = TcpListener::bind((network.hub(), *port)).await;
+        let reached = { ports.iter() }
+            .map(|port| (*port, Wire::World))
+            .chain(engines.iter().map(|port| (*port, Wire::Engines)));
+        let reached: Vec<(u16, Wire)> = reached.collect();
+        for (port, wire) in &reached {
+            let from = TcpListener::bind((network.hub(*wire), *port)).await;
             let to = SocketAddr::from(([127, 0, 0, 1], *port));
             let forward = forward(from.expect("the bridge's address"), to);
             network.forwarding.push(tokio::spawn(forward));
         }
         for number in 0..size {
-            network.forward_from(number, ports);
+            network.forward_from(number, &reached);
         }
         Some(network)
     }
 
     /// Cuts one off: what it sends and what is sent to it gets lost.
     pub fn cut(&self, number: usize) {
-        assert!(ip(&format!("link set {} nomaster", self.wire(number))));
+        for wire in Wire::BOTH {
+            assert!(ip(&format!(
+                "link set {} nomaster",
+                self.wire(number, wire)
+            )));
+        }
     }
 
-    /// The end of [`Self::cut`].
+    /// Cuts one off from PostgreSQL and Redis alone.
+    pub fn cut_from_engines(&self, number: usize) {
+        let wire = self.wire(number, Wire::Engines);
+        assert!(ip(&format!("link set {wire} nomaster")));
+    }
+
+    /// The end of [`Self::cut`] and of [`Self::cut_from_engines`].
     pub fn mend(&self, number: usize) {
-        let (wire, bridge) = (self.wire(number), &self.name);
-        assert!(ip(&format!("link set {wire} master {bridge}")));
+        for wire in Wire::BOTH {
+            let (bridge, wire) = (self.bridge(wire), self.wire(number, wire));
+            assert!(ip(&format!("link set {wire} master {bridge}")));
+        }
     }
 
-    /// The address of one of them.
+    /// The address of one of them, for clients.
     pub fn address(&self, number: usize) -> Ipv4Addr {
-        let last = u8::try_from(number).expect("few") + 10;
-        Ipv4Addr::new(10, 213, self.subnet, last)
+        self.address_on(Wire::World, number)
     }
 
     /// What a command begins with that is to run in one of them.
@@ -103,25 +142,50 @@ impl Network {
     }
 
     /// This machine's own address there.
-    fn hub(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 213, self.subnet, 1)
+    fn hub(&self, wire: Wire) -> Ipv4Addr {
+        match wire {
+            Wire::World => Ipv4Addr::new(10, 213, self.subnet, 1),
+            Wire::Engines => Ipv4Addr::new(10, 214, self.subnet, 1),
+        }
+    }
+
+    fn address_on(&self, wire: Wire, number: usize) -> Ipv4Addr {
+        let [first, second, third, _] = self.hub(wire).octets();
+        let last = u8::try_from(number).expect("few") + 10;
+        Ipv4Addr::new(first, second, third, last)
+    }
+
+    fn bridge(&self, wire: Wire) -> String {
+        format!("{}{}", self.name, wire.letter())
     }
 
     fn space(&self, number: usize) -> String {
         format!("{}-{number}", self.name)
     }
 
-    fn wire(&self, number: usize) -> String {
-        format!("{}v{number}", self.name)
+    fn wire(&self, number: usize, wire: Wire) -> String {
+        format!("{}{}{number}", self.name, wire.letter())
+    }
+
+    /// Whether a namespace now hangs on a bridge.
+    fn connect(&self, number: usize, on: Wire) -> bool {
+        let (space, wire, device) = (self.space(number), self.wire(number, on), on.device());
+        let (bridge, address) = (self.bridge(on), self.address_on(on, number));
+        ip(&format!(
+            "link add {wire} type veth peer name {device} netns {space}"
+        )) && ip(&format!("link set {wire} master {bridge}"))
+            && ip(&format!("link set {wire} up"))
+            && ip(&format!("-n {space} addr add {address}/24 dev {device}"))
+            && ip(&format!("-n {space} link set {device} up"))
     }
 
     /// Makes the ports of loopback in a namespace those of this machine.
-    fn forward_from(&mut self, number: usize, ports: &[u16]) {
+    fn forward_from(&mut self, number: usize, reached: &[(u16, Wire)]) {
         let mut text = "defaults\n  mode tcp\n  timeout connect 1h\n  timeout client 1h\n  timeout server 1h\n".to_owned();
-        for port in ports {
+        for (port, wire) in reached {
             text.push_str(&format!(
                 "listen p{port}\n  bind 127.0.0.1:{port}\n  server hub {}:{port}\n",
-                self.hub()
+                self.hub(*wire)
             ));
         }
         let file = self.folder.path().join(format!("{number}.cfg"));
@@ -149,11 +213,26 @@ impl Drop for Network {
             task.abort();
         }
         for number in 0..self.size {
-            ip(&format!("link del {}", self.wire(number)));
+            for wire in Wire::BOTH {
+                ip(&format!("link del {}", self.wire(number, wire)));
+            }
             ip(&format!("netns del {}", self.space(number)));
         }
-        ip(&format!("link del {}", self.name));
+        for wire in Wire::BOTH {
+            ip(&format!("link del {}", self.bridge(wire)));
+        }
     }
+}
+
+/// There is no network here. A build machine has `ip`; whether it may make namespaces is up to whoever runs it.
+fn not_allowed() -> Option<Network> {
+    let has_ip = Command::new("ip").arg("-V").output().is_ok();
+    assert!(
+        has_ip || std::env::var_os("CI").is_none(),
+        "`ip` is not installed (Debian package iproute2)"
+    );
+    eprintln!("skipped: namespaces may not be made here (it takes root, and `ip`)");
+    None
 }
 
 /// Whether `ip` did this.

@@ -219,6 +219,19 @@ impl Provider {
             .collect()
     }
 
+    /// The refresh tokens that were presented so far, and how often each.
+    pub fn presented(&self) -> HashMap<String, usize> {
+        let mut times = HashMap::new();
+        for asked in self.seen("/token") {
+            if asked.params.get("grant_type").map(String::as_str) == Some("refresh_token")
+                && let Some(token) = asked.params.get("refresh_token")
+            {
+                *times.entry(token.clone()).or_default() += 1;
+            }
+        }
+        times
+    }
+
     /// Forgets all requests and tool calls so far.
     pub fn forget_requests(&self) {
         lock(&self.shared.seen).clear();

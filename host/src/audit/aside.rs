@@ -46,8 +46,6 @@ pub(super) struct Aside {
     began: Instant,
     /// Whether the last look-up failed: the next one is not made at once, and asks for one subject only.
     failed: bool,
-    /// Somebody whose key is to be looked up again although it is used on: so that it shows when that can be done.
-    probe: Option<Option<Owner>>,
 }
 
 impl Aside {
@@ -59,7 +57,6 @@ impl Aside {
             looking: None,
             began: Instant::now(),
             failed: false,
-            probe: None,
         }
     }
 
@@ -77,7 +74,6 @@ impl Aside {
                     continue;
                 }
                 Known::Stale(key) if self.state.keys_are_away() => {
-                    self.probe = Some(message.draft.owner.clone());
                     ready.push((message, key));
                     continue;
                 }
@@ -148,10 +144,8 @@ impl Aside {
                 owners.push(one.message.draft.owner.clone());
             }
         }
-        if owners.is_empty() {
-            owners.extend(self.probe.take());
-        }
-        if owners.is_empty() {
+        // Nobody waits: that keys can be had again must show all the same.
+        if owners.is_empty() && !self.state.keys_are_away() {
             return;
         }
         let keys = Arc::clone(&self.keys);
@@ -159,6 +153,9 @@ impl Aside {
         self.began = Instant::now() + pause;
         self.looking = Some(tokio::spawn(async move {
             tokio::time::sleep(pause).await;
+            if owners.is_empty() {
+                keys.reach().await?;
+            }
             let found = keys.of(owners.iter().cloned()).await?;
             Ok(owners.into_iter().zip(found).collect())
         }));

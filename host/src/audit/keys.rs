@@ -306,6 +306,16 @@ impl Keys {
         Ok(Named::Key(read(id, &text)?))
     }
 
+    /// Whether keys can be had at all.
+    ///
+    /// # Errors
+    /// [`KeyError`]: they cannot.
+    pub(super) async fn reach(&self) -> Result<(), KeyError> {
+        let (place, _) = place(None);
+        OWNERS.get(&self.store, &place).await?;
+        Ok(())
+    }
+
     /// What an id names.
     ///
     /// # Errors

@@ -467,7 +467,7 @@ impl Directory {
         }
         if plugins.exporters.is_empty() {
             warn!(
-                "no audit exporter is loaded: audit records go to this log; hint: put audit-stdout.wasm into CORTEX_PLUGIN_DIR"
+                "no audit exporter is loaded: audit records wait in the trail; hint: put audit-stdout.wasm into CORTEX_PLUGIN_DIR"
             );
         }
     }

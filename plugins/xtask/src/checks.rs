@@ -27,9 +27,9 @@ pub fn test(args: &[String]) -> Result<()> {
     watched::run(&mut tests)
 }
 
-/// How many tests run at one time: most of them wait for others most of the time.
+/// How many tests run at one time: one more than there are processors, as most wait for others most of the time.
 fn at_one_time() -> usize {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get()) * 2
+    std::thread::available_parallelism().map_or(2, |cores| cores.get()) + 1
 }
 
 /// `cargo xtask lint`: runs every check, and fails at the end if one has.

@@ -1,106 +1,124 @@
 //! One rate limit for three gateways.
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Duration;
 
+use cortex_tests::between::Between;
+use cortex_tests::fleet::STATE_KEY;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
-use cortex_tests::postgres::Postgres;
-use cortex_tests::redis::{PASSWORD, Redis};
+use cortex_tests::postgres::{self, Postgres};
+use cortex_tests::redis::{self, Redis};
 use cortex_tests::{Gateway, GatewayBuilder};
-use http::Method;
 use serde_json::json;
 
+use crate::fleet_catalog::{figure, member, until};
+
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-const STATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-/// Longest anything is waited for. Only reached when a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-const SECRET: &str = "secret-of-the-operator";
 
-async fn three(redis: &Redis, issuer: &FakeIssuer, per_minute: u32) -> Vec<Gateway> {
-    let mut gateways = Vec::new();
-    for _ in 0..3 {
-        let gateway = GatewayBuilder::new()
-            .issuer(issuer)
-            .env("CORTEX_REDIS_URL", &redis.url())
-            .env("CORTEX_STATE_KEY", STATE_KEY)
-            .env("CORTEX_ADMIN_SECRET", SECRET)
-            .env("CORTEX_RATE_LIMIT_PER_MINUTE", &per_minute.to_string());
-        gateways.push(gateway.start().await);
-    }
-    for gateway in &gateways {
-        until(gateway, "cortex_fleet_instances 3").await;
-    }
-    gateways
+/// Three gateways with one allowance for each caller, and who gives out tokens.
+struct Three {
+    gateways: Vec<Gateway>,
+    issuer: FakeIssuer,
+    key: Key,
 }
 
-/// Waits until a line is in the metrics.
-async fn until(gateway: &Gateway, line: &str) {
-    let began = Instant::now();
-    loop {
-        let secret = [("x-cortex-admin-secret", SECRET)];
-        let told = gateway.client.send(Method::GET, "/metrics", &secret, "");
-        let told = told.await.expect("a response").text();
-        if told.lines().any(|told| told == line) {
-            return;
+impl Three {
+    async fn start(between: &Between, per_minute: u32) -> Self {
+        let key = Key::generate(Alg::EdDsa, "a");
+        let issuer = FakeIssuer::start(&[&key]).await;
+        let mut gateways = Vec::new();
+        for _ in 0..3 {
+            let gateway = member(between)
+                .issuer(&issuer)
+                .env("CORTEX_RATE_LIMIT_PER_MINUTE", &per_minute.to_string());
+            gateways.push(gateway.start().await);
         }
-        assert!(began.elapsed() < PATIENCE, "never `{line}`: {told}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let three = Self {
+            gateways,
+            issuer,
+            key,
+        };
+        three.show("cortex_fleet_instances ", 3.0).await;
+        three
     }
-}
 
-/// Of so many pings by one caller, in turn at each gateway, how many are served.
-async fn served(gateways: &[Gateway], token: &str, times: usize) -> usize {
-    let mut served = 0;
-    for n in 0..times {
-        let client = gateways[n % gateways.len()].client.with_token(token);
-        let reply = client.post(PING, &[]).await;
-        match reply.status.as_u16() {
-            200 => served += 1,
-            429 => {
-                let wait: u64 = reply.header("retry-after").parse().expect("seconds");
-                assert!((1..=61).contains(&wait), "{wait}");
-                assert_eq!(reply.error().0, -32000);
+    /// Waits until a figure of each is this.
+    async fn show(&self, name: &str, value: f64) {
+        for gateway in &self.gateways {
+            until(&format!("{name}{value}"), || async {
+                figure(gateway, name).await == value
+            })
+            .await;
+        }
+    }
+
+    /// Of so many pings by one caller, in turn at each of these gateways, how many are served.
+    async fn served(&self, at: Range<usize>, caller: &str, times: usize) -> usize {
+        let mut claims = self.issuer.claims();
+        claims["jti"] = json!(caller);
+        let token = self.key.token(&claims);
+        let mut served = 0;
+        for gateway in self.gateways[at].iter().cycle().take(times) {
+            let reply = gateway.client.with_token(&token).post(PING, &[]).await;
+            match reply.status.as_u16() {
+                200 => served += 1,
+                429 => {
+                    let wait: u64 = reply.header("retry-after").parse().expect("seconds");
+                    assert!((1..=61).contains(&wait), "{wait}");
+                    assert_eq!(reply.error().0, -32000);
+                }
+                other => panic!("{other}: {}", reply.text()),
             }
-            other => panic!("{other}: {}", reply.text()),
         }
+        served
     }
-    served
+}
+
+/// What doctor tells of what a gateway would be started with. The password is nowhere in it.
+async fn doctor(builder: &GatewayBuilder, password: &str) -> String {
+    let told = builder.operate(&["doctor"]).await;
+    let text = [told.stdout, told.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(!text.contains(password), "{text}");
+    text
+}
+
+cortex_tests::through_each!(three_gateways_share_one_allowance);
+
+async fn three_gateways_share_one_allowance(between: Between) {
+    let three = Three::start(&between, 12).await;
+    // One fits again every five seconds.
+    let together = three.served(0..3, "ada", 36).await;
+    assert!((12..24).contains(&together), "{together} of 36");
+    // Another caller has an allowance of its own, whole at whichever gateway.
+    assert_eq!(three.served(2..3, "bob", 12).await, 12);
 }
 
 #[tokio::test]
-async fn three_gateways_share_one_allowance_and_have_a_share_each_without_redis() {
-    let Some(mut redis) = Redis::start() else {
+async fn each_of_three_gateways_has_a_share_of_the_allowance_while_redis_is_away() {
+    let Some(mut between) = Between::redis() else {
         return;
     };
-    let key = Key::generate(Alg::EdDsa, "a");
-    let issuer = FakeIssuer::start(&[&key]).await;
-    let gateways = three(&redis, &issuer, 12).await;
-    let token = |id: &str| {
-        let mut claims = issuer.claims();
-        claims["jti"] = json!(id);
-        key.token(&claims)
-    };
-
-    // One fits again every five seconds.
-    let together = served(&gateways, &token("ada"), 36).await;
-    assert!((12..24).contains(&together), "{together} of 36");
-    // Another caller has an allowance of its own, whole at whichever gateway.
-    assert_eq!(served(&gateways[2..], &token("bob"), 12).await, 12);
-
-    redis.stop();
-    for gateway in &gateways {
-        until(gateway, "cortex_fleet_connected{engine=\"Redis\"} 0").await;
-    }
+    let three = Three::start(&between, 12).await;
+    between.stop();
+    three
+        .show("cortex_fleet_connected{engine=\"Redis\"} ", 0.0)
+        .await;
     // Four at each.
-    let share = served(&gateways[..1], &token("cy"), 12).await;
+    let share = three.served(0..1, "cy", 12).await;
     assert!((4..9).contains(&share), "{share} of 12");
-    let all = served(&gateways, &token("eve"), 36).await;
+    let all = three.served(0..3, "eve", 36).await;
     assert!((12..24).contains(&all), "{all} of 36");
-
-    redis.run();
-    for gateway in &gateways {
-        until(gateway, "cortex_fleet_connected{engine=\"Redis\"} 1").await;
+    for gateway in &three.gateways {
+        let counted = figure(gateway, "cortex_fleet_own_share_total ").await;
+        assert!(counted > 0.0, "{}", gateway.log());
     }
-    assert_eq!(served(&gateways[1..2], &token("dan"), 12).await, 12);
+
+    between.run();
+    three
+        .show("cortex_fleet_connected{engine=\"Redis\"} ", 1.0)
+        .await;
+    assert_eq!(three.served(1..2, "dan", 12).await, 12);
 }
 
 #[tokio::test]
@@ -137,13 +155,7 @@ async fn doctor_tells_whether_redis_is_there_and_never_the_password() {
     let builder = GatewayBuilder::new()
         .env("CORTEX_REDIS_URL", &redis.url())
         .env("CORTEX_STATE_KEY", STATE_KEY);
-    let doctor = async || {
-        let told = builder.operate(&["doctor"]).await;
-        let text = [told.stdout, told.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        assert!(!text.contains(PASSWORD), "{text}");
-        text
-    };
+    let doctor = async || doctor(&builder, redis::PASSWORD).await;
     let text = doctor().await;
     assert!(
         text.contains("answers; keys begin with `cortex:main:`"),
@@ -170,10 +182,7 @@ async fn doctor_tells_whether_news_go_through_the_database() {
             .env("CORTEX_DATABASE_URL", &postgres.url())
             .env("CORTEX_STATE_KEY", STATE_KEY)
     };
-    let doctor = async || {
-        let told = builder().operate(&["doctor"]).await;
-        String::from_utf8_lossy(&told.stdout).into_owned()
-    };
+    let doctor = async || doctor(&builder(), postgres::PASSWORD).await;
     let text = doctor().await;
     assert!(text.contains("notifications arrive"), "{text}");
     assert!(!text.contains("are alive there"), "no tables: {text}");

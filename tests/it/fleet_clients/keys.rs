@@ -4,17 +4,12 @@ use cortex_tests::GatewayBuilder;
 use cortex_tests::between::Between;
 use serde_json::json;
 
-use super::{KEY, member, ping, until};
+use super::{KEY, mischievous, ping, until};
 
 const NEWER: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 
 fn with(between: &Between, keys: &str) -> GatewayBuilder {
-    member(between)
-        .env("CORTEX_STATE_KEY", keys)
-        .plugin("mischief")
-        .backend("bad", "http://127.0.0.1:9")
-        .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
-        .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:mischief:use")
+    mischievous(between).env("CORTEX_STATE_KEY", keys)
 }
 
 cortex_tests::through_each!(

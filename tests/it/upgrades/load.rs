@@ -12,6 +12,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::lists::{self, Growing};
+
+/// How long a client waits after an answer. It does not ask as fast as it could: what is looked for is what gets
+/// lost.
+const PAUSE: Duration = Duration::from_millis(150);
+
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -29,7 +35,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All of them.
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Call,
         Self::InSession,
         Self::List,
@@ -50,19 +56,63 @@ pub(super) enum Outcome {
     Refused(String),
     /// A gateway answered something wrong.
     Wrong(String),
-    /// No answer.
+    /// No answer, or none while the client had patience.
     Broken(String),
+}
+
+/// Something that may be felt, for so long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    pub(super) from: Instant,
+    pub(super) to: Instant,
+    /// At which instance; `None`: at all of them.
+    pub(super) at: Option<usize>,
+}
+
+impl Trouble {
+    /// From then on, until now.
+    pub(super) fn since(from: Instant, at: Option<usize>) -> Self {
+        let to = Instant::now();
+        Self { from, to, at }
+    }
+
+    /// The same, felt for a while afterwards.
+    pub(super) fn longer(self, by: Duration) -> Self {
+        Self {
+            to: self.to + by,
+            ..self
+        }
+    }
+
+    /// Whether it is at the instance of this name.
+    pub(super) fn is_at(&self, name: &str) -> bool {
+        self.at.is_none_or(|at| name == gateway(at))
+    }
+
+    /// Whether a request was under way meanwhile.
+    pub(super) fn met(&self, done: &Done) -> bool {
+        done.began <= self.to && done.ended >= self.from
+    }
+}
+
+/// What the balancer calls an instance.
+pub(super) fn gateway(number: usize) -> String {
+    format!("gateway-{number}")
 }
 
 /// One request.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "who answered is shown when a test fails")]
 pub(super) struct Done {
     pub(super) kind: Kind,
+    /// Number of the client.
+    pub(super) client: usize,
     pub(super) began: Instant,
     pub(super) ended: Instant,
+    /// The instance that answered; empty when none did.
     pub(super) by: String,
     pub(super) outcome: Outcome,
+    /// The newest numbered tool of a list.
+    pub(super) newest: Option<usize>,
 }
 
 #[derive(Default)]
@@ -79,6 +129,7 @@ struct Shared {
 pub(super) struct Load {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    growing: Growing,
 }
 
 /// What there was.
@@ -86,41 +137,53 @@ pub(super) struct Report {
     pub(super) done: Vec<Done>,
     pub(super) tickets: BTreeMap<String, Vec<String>>,
     pub(super) called: Vec<String>,
+    /// When each of the numbered tools came.
+    pub(super) came: Vec<Instant>,
 }
 
 impl Load {
-    /// Starts it: for each of these clients, requests of all kinds, one at a time.
-    pub(super) async fn start(clients: Vec<Client>) -> Self {
+    /// Starts it: for each of these clients, requests of all kinds, of each kind one at a time, so that one that has
+    /// to wait holds up no other. A client gives up after a while, and the backend of the lists grows.
+    pub(super) async fn start(clients: Vec<Client>, patience: Duration, growing: Growing) -> Self {
         let shared = Arc::new(Shared::default());
         let mut workers = Vec::new();
         for (number, client) in clients.into_iter().enumerate() {
             let session = client.initialize("2025-11-25").await;
-            let worker = Worker {
+            let worker = Arc::new(Worker {
                 number,
                 client,
                 session,
+                patience,
                 shared: Arc::clone(&shared),
-            };
-            workers.push(tokio::spawn(worker.work()));
+            });
+            for kind in Kind::ALL {
+                workers.push(tokio::spawn(Arc::clone(&worker).work(kind)));
+            }
         }
-        Self { shared, workers }
+        Self {
+            shared,
+            workers,
+            growing,
+        }
     }
 
     /// Waits until this many requests more of each kind were answered well.
     pub(super) async fn goes_on(&self, more: usize) {
-        self.goes_on_with(more, &Kind::ALL).await;
+        self.goes_on_with(more, &Kind::ALL, None).await;
     }
 
-    /// Waits until this many requests more of each of these kinds were answered well.
-    pub(super) async fn goes_on_with(&self, more: usize, kinds: &[Kind]) {
+    /// Waits until this many requests more of each of these kinds were answered well, by this instance if one is
+    /// named.
+    pub(super) async fn goes_on_with(&self, more: usize, kinds: &[Kind], by: Option<usize>) {
+        let by = by.map(gateway);
         let good = || {
             let done = lock(&self.shared.done);
             let mut of: BTreeMap<Kind, usize> = BTreeMap::new();
-            for done in done
-                .iter()
-                .filter(|done| matches!(done.outcome, Outcome::Good))
-            {
-                *of.entry(done.kind).or_default() += 1;
+            let by_it = |done: &&Done| by.as_ref().is_none_or(|by| done.by == *by);
+            for done in done.iter().filter(by_it) {
+                if matches!(done.outcome, Outcome::Good) {
+                    *of.entry(done.kind).or_default() += 1;
+                }
             }
             of
         };
@@ -148,6 +211,11 @@ impl Load {
         }
     }
 
+    /// Waits until every list must have the newest tool, and there comes no other. Returns its number.
+    pub(super) async fn grows_no_more(&self, troubles: &[Trouble]) -> usize {
+        self.growing.ends(troubles).await
+    }
+
     /// Ends it, with every request that was begun.
     pub(super) async fn stop(self) -> Report {
         self.shared.over.store(true, Ordering::Relaxed);
@@ -159,6 +227,7 @@ impl Load {
             done: take(&self.shared.done),
             tickets: std::mem::take(&mut *lock(&self.shared.tickets)),
             called: std::mem::take(&mut *lock(&self.shared.called)),
+            came: self.growing.came(),
         }
     }
 }
@@ -167,23 +236,25 @@ struct Worker {
     number: usize,
     client: Client,
     session: String,
+    patience: Duration,
     shared: Arc<Shared>,
 }
 
 impl Worker {
-    async fn work(self) {
+    async fn work(self: Arc<Self>, kind: Kind) {
         let mut n = 0;
         while !self.shared.over.load(Ordering::Relaxed) {
             n += 1;
             let text = format!("{}-{n}", self.number);
-            self.call(&format!("m-{text}")).await;
-            self.in_session(&format!("s-{text}")).await;
-            self.list().await;
-            self.account().await;
-            // A few wishes, again and again: there may be 50 a day, and each has one ticket.
-            self.report(&format!("{}-{}", self.number, n % 30)).await;
-            // Not as fast as possible: what is looked for is what gets lost.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            match kind {
+                Kind::Call => self.call(&format!("m-{text}")).await,
+                Kind::InSession => self.in_session(&format!("s-{text}")).await,
+                Kind::List => self.list().await,
+                // A few wishes, again and again: there may be 50 a day, and each has one ticket.
+                Kind::Report => self.report(&format!("{}-{}", self.number, n % 30)).await,
+                Kind::Account => self.account().await,
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -215,11 +286,7 @@ impl Worker {
     }
 
     async fn list(&self) {
-        let good = |result: &Value| {
-            let tools = result["tools"].as_array();
-            tools.is_some_and(|tools| tools.iter().any(|tool| tool["name"] == "docs_echo"))
-        };
-        self.modern(Kind::List, "tools/list", json!({}), &good)
+        self.modern(Kind::List, "tools/list", json!({}), &lists::is_whole)
             .await;
     }
 
@@ -285,7 +352,11 @@ impl Worker {
         ];
         all.extend_from_slice(headers);
         let began = Instant::now();
-        let (by, outcome, result) = match self.exchange(&all, body.to_string()).await {
+        let exchange = self.exchange(&all, body.to_string());
+        let answered = tokio::time::timeout(self.patience, exchange).await;
+        let given_up = || anyhow::anyhow!("no answer within {:?}", self.patience);
+        let answered = answered.unwrap_or_else(|_| Err(given_up()));
+        let (by, outcome, result) = match answered {
             Err(error) => (String::new(), Outcome::Broken(format!("{error:#}")), None),
             Ok((status, by, text)) => {
                 let json: Option<Value> = serde_json::from_str(&text).ok();
@@ -302,12 +373,15 @@ impl Worker {
                 }
             }
         };
+        let list = result.as_ref().filter(|_| kind == Kind::List);
         lock(&self.shared.done).push(Done {
             kind,
+            client: self.number,
             began,
             ended: Instant::now(),
             by,
             outcome,
+            newest: list.and_then(lists::newest),
         });
         result
     }
@@ -333,6 +407,6 @@ impl Worker {
     }
 }
 
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

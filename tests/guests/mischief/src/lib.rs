@@ -23,7 +23,7 @@ struct Mischief;
 type Deed = fn(&Target, &ToolCall) -> Reply;
 
 /// Every tool: its name, what it does, and the function that does it.
-const TOOLS: [(&str, &str, Deed); 26] = [
+const TOOLS: [(&str, &str, Deed); 27] = [
     ("ok", "Returns `fine`", ok),
     ("spin", "Loops without end", spin),
     ("leak", "Allocates without end", leak),
@@ -95,6 +95,11 @@ const TOOLS: [(&str, &str, Deed); 26] = [
         "keep",
         "Keeps `value` as `key`, then returns what is there, and all keys",
         outward::keep,
+    ),
+    (
+        "tally",
+        "Adds one to what it keeps as `key`",
+        outward::tally,
     ),
     ("pry", "Tries to read what other plugins keep", outward::pry),
     ("count", "Counts `times` figures of its own", outward::count),

@@ -93,6 +93,19 @@ pub(crate) fn keep(_: &Target, call: &ToolCall) -> Reply {
     Reply::text(format!("{kept:?} {there:?} {keys:?}"))
 }
 
+/// No mischief: one more, and told how many there are.
+pub(crate) fn tally(_: &Target, call: &ToolCall) -> Reply {
+    let key = text(call, "key").unwrap_or_default();
+    let more = |before: Option<&[u8]>| {
+        let before = before.and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok());
+        Some((before.unwrap_or(0) + 1).to_string().into_bytes())
+    };
+    Reply::text(match kv::update(&key, more) {
+        Ok(Some(now)) => String::from_utf8_lossy(&now).into_owned(),
+        other => format!("{other:?}"),
+    })
+}
+
 pub(crate) fn pry(_: &Target, _: &ToolCall) -> Reply {
     let told = [
         format!("{:?}", kv::get("other\0secret")),
