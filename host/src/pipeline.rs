@@ -414,8 +414,8 @@ async fn serve(
     }
 }
 
-/// What is rare or long is boxed: every request has room for the largest of those that are not, and is moved
-/// with it.
+/// Rare or large branches are boxed: the future of every request is as large as its largest branch that is not, and is
+/// copied whenever it is moved.
 async fn carry_out(
     gw: &Gateway,
     request: InSession,

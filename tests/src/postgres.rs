@@ -172,6 +172,7 @@ impl Postgres {
 
     fn ask(&self, sql: &str) -> Output {
         let asked = Command::new(self.bin.join("psql"))
+            .env("PGCONNECT_TIMEOUT", "10")
             .args([
                 "-X",
                 "-A",
@@ -186,6 +187,80 @@ impl Postgres {
             ])
             .output();
         asked.expect("psql runs")
+    }
+}
+
+/// PgBouncer in front of a server, which shares connections between transactions. Ends when dropped.
+pub struct Pooler {
+    running: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Pooler {
+    /// Starts one. `None`, with a line that says so, where it is not installed and this is no build machine.
+    pub fn start(postgres: &Postgres) -> Option<Self> {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        if !program.exists() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "PgBouncer is not installed (Debian: pgbouncer)"
+            );
+            eprintln!("skipped: PgBouncer is not installed");
+            return None;
+        }
+        let (folder, port) = (
+            tempfile::tempdir().expect("a folder"),
+            free_address().port(),
+        );
+        let users = folder.path().join("users");
+        std::fs::write(&users, format!("\"postgres\" \"{PASSWORD}\"\n")).expect("written");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n",
+            postgres.port,
+            users.display()
+        );
+        let file = folder.path().join("pgbouncer.ini");
+        std::fs::write(&file, settings).expect("written");
+        if is_root() {
+            let owned = Command::new("chown")
+                .args(["-R", "postgres"])
+                .arg(folder.path())
+                .status();
+            assert!(owned.is_ok_and(|status| status.success()), "chown");
+        }
+        let running = as_somebody(program)
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let pooler = Self {
+            running: running.expect("it starts"),
+            port,
+            _folder: folder,
+        };
+        let began = std::time::Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(began.elapsed() < PATIENCE, "it does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Some(pooler)
+    }
+
+    /// Where it is, with the server's password.
+    pub fn url(&self) -> String {
+        format!(
+            "postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres",
+            self.port
+        )
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.running.kill();
+        let _ = self.running.wait();
     }
 }
 

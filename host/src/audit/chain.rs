@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::record::PERSONAL;
-
 use crate::types::hex;
 
 /// The hash before the first record.

@@ -35,7 +35,7 @@ async fn postgres(section: &mut Section, url: &DatabaseUrl) {
         ),
     }
     if let Some(alive) = looked.alive {
-        section.ok(format!("{alive} gateways are alive there"));
+        section.ok(format!("gateways that are alive there: {alive}"));
     }
 }
 

@@ -81,6 +81,8 @@ pub async fn look_at_postgres(url: &DatabaseUrl) -> Result<LookedAtPostgres, Str
     let looking = async {
         let connector = Connector::new(url).map_err(|error| error.to_string())?;
         let (client, mut connection) = connector.connect().await.map_err(|e| words(&e))?;
+        let (teller, telling) = connector.connect().await.map_err(|e| words(&e))?;
+        let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
         let (sender, mut heard) = tokio::sync::mpsc::channel(8);
         let _driver = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut messages = std::pin::pin!(poll_fn(|cx| connection.poll_message(cx)));
@@ -90,12 +92,12 @@ pub async fn look_at_postgres(url: &DatabaseUrl) -> Result<LookedAtPostgres, Str
                 }
             }
         }));
-        // A channel that nobody else listens to. What stands between and hands each statement to another connection
-        // loses what is told there.
+        // A channel that nobody else listens to. It is told over another connection, as other gateways do: through a
+        // pooler that shares connections between transactions, whoever listens does not get it.
         let channel = format!("cortex_doctor_{}", Uuid::now_v7().simple());
         let asked = async {
             client.batch_execute(&format!("LISTEN {channel}")).await?;
-            client.batch_execute(&format!("NOTIFY {channel}")).await
+            teller.batch_execute(&format!("NOTIFY {channel}")).await
         };
         asked.await.map_err(|error| words(&told(0, &error)))?;
         let echo = tokio::time::timeout(ECHO, heard.recv()).await;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use url::Origin;
 
-use super::egress::{Asked, Egress, Home};
+use super::egress::{Egress, Home, LastUrl};
 use super::engine::Runtime;
 use super::exchange::Exchanges;
 use super::fault::{Cause, Fault};
@@ -47,7 +47,7 @@ pub struct Backend {
     /// Whose account lists what it offers.
     pub catalog_subject: Option<Subject>,
     exchanges: Arc<Exchanges>,
-    asked: Arc<Asked>,
+    last_url: Arc<LastUrl>,
 }
 
 impl Backend {
@@ -70,7 +70,7 @@ impl Backend {
             catalog_subject: (config.account.as_ref())
                 .and_then(|account| account.catalog_subject.clone()),
             exchanges: Arc::default(),
-            asked: Arc::default(),
+            last_url: Arc::default(),
         }
     }
 
@@ -415,7 +415,7 @@ impl Adapter {
                 origin: backend.origin.clone(),
                 backend: backend.id.clone(),
                 exchanges: Arc::clone(&backend.exchanges),
-                asked: Arc::clone(&backend.asked),
+                last_url: Arc::clone(&backend.last_url),
             }),
             grants: Arc::clone(&self.profile.grants),
             meter: Arc::clone(&self.profile.meter),

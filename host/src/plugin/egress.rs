@@ -83,14 +83,14 @@ pub(super) struct Home {
     /// What is counted of exchanges with it.
     pub(super) exchanges: Arc<Exchanges>,
     /// What it was asked for last.
-    pub(super) asked: Arc<Asked>,
+    pub(super) last_url: Arc<LastUrl>,
 }
 
 /// The URL at a backend that was asked for last, and was found to be good: most are asked for again and again.
 #[derive(Debug, Default)]
-pub(super) struct Asked(ArcSwapOption<(String, Uri)>);
+pub(super) struct LastUrl(ArcSwapOption<(String, Uri)>);
 
-impl Asked {
+impl LastUrl {
     fn of(&self, text: &str) -> Option<Uri> {
         let last = self.0.load();
         let (known, uri) = &**last.as_ref()?;
@@ -247,7 +247,7 @@ impl Egress {
     fn destination(&self, text: &str) -> Result<(Uri, Cow<'_, Origin>, bool), HttpError> {
         let invalid = |what: String| HttpError::InvalidRequest(what);
         if let Some(home) = &self.home
-            && let Some(uri) = home.asked.of(text)
+            && let Some(uri) = home.last_url.of(text)
         {
             return Ok((uri, Cow::Borrowed(&home.origin), true));
         }
@@ -271,7 +271,7 @@ impl Egress {
             .parse()
             .map_err(|_| invalid("the URL cannot be requested".to_owned()))?;
         if let Some(home) = home {
-            home.asked.keep(text, &uri);
+            home.last_url.keep(text, &uri);
         }
         Ok((uri, Cow::Owned(origin), home.is_some()))
     }

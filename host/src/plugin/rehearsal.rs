@@ -416,7 +416,7 @@ impl Cast {
                 origin: url.origin(),
                 backend: backend.clone(),
                 exchanges: Arc::default(),
-                asked: Arc::default(),
+                last_url: Arc::default(),
             }),
             timeout: Duration::from_millis(target.timeout_ms.into()),
             caller: token("caller").filter(|_| !discovers),

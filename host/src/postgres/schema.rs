@@ -77,6 +77,8 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// The version from which on there are tables for what gateways share.
+const FLEET: i32 = 2;
 /// The tables that this gateway knows.
 pub(crate) const KNOWN: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
@@ -237,6 +239,14 @@ pub(crate) async fn missing_rights(
              AND has_table_privilege('cortex.commits', 'SELECT') AND has_table_privilege('cortex.commits', 'INSERT') \
              AND has_table_privilege('cortex.commits', 'DELETE')",
         ));
+        if version.version >= FLEET {
+            asked.push((
+                "read and write what gateways share (tables `cortex.fleet_…`)",
+                "SELECT bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+                 AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) FROM pg_class c \
+                 WHERE c.relnamespace = 'cortex'::regnamespace AND c.relkind = 'r' AND c.relname LIKE 'fleet\\_%'",
+            ));
+        }
         if version.version < KNOWN {
             asked.push((
                 "change tables (CREATE on the schema)",

@@ -30,8 +30,8 @@ const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol
 const PARAM_HEADER: &str = "mcp-param-";
 const MAX_PARAM_HEADERS: usize = 32;
 
-/// Answers one request. What is not asked for all the time is boxed: each request has room for the largest of
-/// those that are not, and is moved with it.
+/// Answers one request. Rare branches are boxed: the future of every request is as large as its largest branch that is
+/// not, and is copied whenever it is moved.
 pub(super) async fn route(gw: &Arc<Gateway>, arrival: Arrival) -> Reply {
     let method = arrival.head.method.clone();
     match (arrival.head.uri.path(), &method) {

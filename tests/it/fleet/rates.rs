@@ -6,7 +6,7 @@ use std::time::Duration;
 use cortex_tests::between::Between;
 use cortex_tests::fleet::STATE_KEY;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
-use cortex_tests::postgres::{self, Postgres};
+use cortex_tests::postgres::{self, Pooler, Postgres};
 use cortex_tests::redis::{self, Redis};
 use cortex_tests::{Gateway, GatewayBuilder};
 use serde_json::json;
@@ -189,5 +189,12 @@ async fn doctor_tells_whether_news_go_through_the_database() {
     let gateway = builder().start().await;
     gateway.ready().await;
     let text = doctor().await;
-    assert!(text.contains("1 gateways are alive there"), "{text}");
+    assert!(text.contains("gateways that are alive there: 1"), "{text}");
+    // What shares connections between transactions loses them, and that is seen.
+    let Some(pooler) = Pooler::start(&postgres) else {
+        return;
+    };
+    let through = builder().env("CORTEX_DATABASE_URL", &pooler.url());
+    let text = self::doctor(&through, postgres::PASSWORD).await;
+    assert!(text.contains("notifications do not arrive"), "{text}");
 }

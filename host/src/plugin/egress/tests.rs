@@ -9,7 +9,7 @@ fn egress(caller: bool, technical: bool) -> Egress {
                 .origin(),
             backend: "docs".parse().expect("an id"),
             exchanges: Arc::default(),
-            asked: Arc::default(),
+            last_url: Arc::default(),
         }),
         grants: Arc::new(grants()),
         meter: Arc::default(),
@@ -72,7 +72,7 @@ fn the_callers_token_is_attached_by_the_host() {
 fn a_url_that_was_found_good_is_known_and_nothing_else_is() {
     let egress = egress(true, false);
     let sent = |url| egress.prepare(request(url, &[], Credential::Caller));
-    let known = |url| egress.home.as_ref().and_then(|home| home.asked.of(url));
+    let known = |url| egress.home.as_ref().and_then(|home| home.last_url.of(url));
     let with_fragment = "https://docs.example.com/api#part";
     for _ in 0..2 {
         let sent = sent(with_fragment).expect("sent");
