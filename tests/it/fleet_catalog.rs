@@ -64,7 +64,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn()
 }
 
 /// Waits until a gateway lists exactly these tools of the backend.
-async fn lists(gateway: &Gateway, tools: &[&str]) {
+pub(crate) async fn lists(gateway: &Gateway, tools: &[&str]) {
     let wanted: Vec<String> = tools.iter().map(|tool| format!("docs_{tool}")).collect();
     until(
         &format!("it lists {wanted:?}: {}", gateway.address),

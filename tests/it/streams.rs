@@ -329,7 +329,7 @@ async fn a_stream_shows_that_it_lives_and_ends_with_its_token() {
     let session = soon.initialize("2025-11-25").await;
     let mut legacy = listen(&soon, &session, None).await;
     let mut modern = Stream::modern(&soon, json!({})).await;
-    while legacy.frame().await.is_some() {}
+    while legacy.message().await.is_some() {}
     modern.frame().await.expect("an acknowledgement");
     let end = modern.message().await.expect("the result").json();
     assert!(end["result"].is_object(), "{end}");

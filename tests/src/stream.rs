@@ -115,14 +115,19 @@ impl Stream {
         next.await.expect("a frame or the end")
     }
 
-    /// The next frame that carries a message. `None`: the stream has ended.
+    /// The next frame that carries a message. `None`: the stream has ended. Signs of life alone are not waited on for
+    /// ever.
     pub async fn message(&mut self) -> Option<Frame> {
-        loop {
-            let frame = self.frame().await?;
-            if frame.data.as_deref().is_some_and(|data| !data.is_empty()) {
-                return Some(frame);
+        let next = async {
+            loop {
+                let frame = self.read().await?;
+                if frame.data.as_deref().is_some_and(|data| !data.is_empty()) {
+                    return Some(frame);
+                }
             }
-        }
+        };
+        let next = tokio::time::timeout(PATIENCE, next).await;
+        next.expect("a message or the end")
     }
 
     async fn read(&mut self) -> Option<Frame> {

@@ -6,6 +6,7 @@ use cortex_tests::{Client, FakeBackend, GatewayBuilder, Plan, Stream};
 use serde_json::{Value, json};
 
 use super::{member, two, within};
+use crate::fleet_catalog::lists;
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const UPDATED: &str = "notifications/resources/updated";
@@ -44,6 +45,10 @@ async fn a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_wh
 ) {
     let backend = FakeBackend::start(json!([FakeBackend::tool("one")])).await;
     let [a, b] = two(|| looking(&between, &backend)).await;
+    // What is told is told of what comes from here on.
+    for gateway in [&a, &b] {
+        lists(gateway, &["one"]).await;
+    }
     let session = a.client.initialize("2025-11-25").await;
     let mut at_a = listen(&a.client, &session, None).await;
     let opening = at_a.frame().await.expect("an opening");
