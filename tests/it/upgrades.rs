@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::load::{Done, Kind, Outcome, Report, Trouble};
@@ -19,6 +20,8 @@ mod lists;
 mod load;
 mod stand;
 
+/// Held by each test: so many gateways and so much load beside one another would be a test of the machine.
+static ALONE: Mutex<()> = Mutex::const_new(());
 /// How long clients wait for an answer: longer than a gateway waits for anything,
 const PATIENT: Duration = Duration::from_secs(45);
 /// and where a gateway may be cut off with all they have asked: not so long that nothing goes on.
@@ -101,6 +104,7 @@ fn older_lists(lost: &[Trouble], apart: &[Trouble]) -> Vec<Trouble> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_is_not_noticed() {
+    let _alone = ALONE.lock().await;
     let Some(mut stand) = Stand::start(false).await else {
         return;
     };
@@ -121,6 +125,7 @@ async fn an_upgrade_is_not_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_instance_takes_nothing_with_it_but_the_requests_it_had() {
+    let _alone = ALONE.lock().await;
     let Some(mut stand) = Stand::start(false).await else {
         return;
     };
@@ -152,6 +157,7 @@ async fn a_killed_instance_takes_nothing_with_it_but_the_requests_it_had() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_the_store_costs_nothing_that_was_acknowledged() {
+    let _alone = ALONE.lock().await;
     let Some(mut stand) = Stand::start(false).await else {
         return;
     };
@@ -178,6 +184,7 @@ async fn a_restart_of_the_store_costs_nothing_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_forgets_or_restarts_is_not_noticed() {
+    let _alone = ALONE.lock().await;
     let Some(mut stand) = Stand::start(false).await else {
         return;
     };
@@ -199,6 +206,7 @@ async fn a_redis_that_forgets_or_restarts_is_not_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_is_cut_off_and_comes_back_is_one_of_them_again() {
+    let _alone = ALONE.lock().await;
     let Some(stand) = Stand::start(true).await else {
         return;
     };
@@ -237,6 +245,7 @@ async fn an_instance_that_is_cut_off_and_comes_back_is_one_of_them_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_reaches_neither_store_nor_redis_serves_whom_it_knows_and_recovers() {
+    let _alone = ALONE.lock().await;
     let Some(stand) = Stand::start(true).await else {
         return;
     };

@@ -37,7 +37,8 @@ impl Balancer {
         let mut text = format!(
             "global\n  maxconn 4000\n  stats socket {orders} mode 600 level admin\n\
              defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n  \
-             timeout queue 5s\n  timeout http-request 30s\n  timeout http-keep-alive 10m\n\
+             timeout queue 5s\n  timeout http-request 30s\n  timeout http-keep-alive 10m\n  \
+             timeout check 2s\n\
              frontend clients\n  bind {address}\n  default_backend gateways\n\
              backend gateways\n  balance roundrobin\n  option httpchk GET /readyz\n  http-check expect status 200\n  \
              http-response set-header {SERVED_BY} %s\n  \
