@@ -52,6 +52,21 @@ async fn a_token_that_the_server_does_not_take_is_renewed_and_the_call_made_agai
 }
 
 #[tokio::test]
+async fn an_account_outlives_a_provider_that_is_down_when_its_token_is_refused() {
+    let stand = Stand::start().await;
+    stand.link("ada").await;
+    stand.notes.expire_access("ada-at-notes");
+    let down = json!({ "error": "temporarily_unavailable" });
+    stand.notes.instead("/token", Instead::Json(503, down));
+    for _ in 0..2 {
+        let (told, is_error) = stand.whose("ada").await.tool_text();
+        assert!(is_error && told.contains("try again later"), "{told}");
+    }
+    stand.notes.as_usual("/token");
+    assert_eq!(stand.whose("ada").await.tool_text().0, "ada-at-notes");
+}
+
+#[tokio::test]
 async fn what_has_ended_is_linked_again() {
     let stand = Stand::start().await;
     stand.link("ada").await;

@@ -167,10 +167,14 @@ impl Call<'_> {
                 Ok(Outcome::Asks(asked)) => asked,
                 Err(CallError::LinkRequired(link)) => {
                     if link.scopes.is_empty() && !renewed {
-                        renewed = true;
-                        if Box::pin(self.renew()).await? {
-                            running = self.start(again.clone());
-                            continue;
+                        match Box::pin(self.renew()).await {
+                            Ok(true) => {
+                                renewed = true;
+                                running = self.start(again.clone());
+                                continue;
+                            }
+                            Ok(false) => {}
+                            Err(why) => return Box::pin(self.not_shown(why)).await,
                         }
                     }
                     return Box::pin(self.link(renewed, &link.scopes)).await;
@@ -207,17 +211,16 @@ impl Call<'_> {
         Running::new(work, questions)
     }
 
-    /// Tries to get another token for the account. False: there is none.
-    async fn renew(&mut self) -> Result<bool, Refusal> {
+    /// Tries to get another token for the account. False: there is none. An error that none can be had now is no
+    /// word about the account: it may be good for long yet.
+    async fn renew(&mut self) -> Result<bool, NotShown> {
         let caller = &self.intent.asker.caller;
-        match credential::instead(self.gw, caller, self.route, &self.shown).await {
-            Ok(Some(shown)) => {
-                self.shown = shown;
-                Ok(true)
-            }
-            // Why is said where the caller is sent to link it.
-            Ok(None) | Err(_) => Ok(false),
+        let instead = credential::instead(self.gw, caller, self.route, &self.shown).await?;
+        let is_there = instead.is_some();
+        if let Some(shown) = instead {
+            self.shown = shown;
         }
+        Ok(is_there)
     }
 
     /// Sends the caller to link an account.
