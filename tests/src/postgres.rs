@@ -42,15 +42,8 @@ impl Postgres {
     /// Starts one that speaks TLS to whoever wants it.
     pub fn encrypted(certificates: &Certificates) -> Option<Self> {
         let (certificate, key) = (certificates.server(), certificates.key());
-        if is_root() {
-            // It reads its key itself, and nobody else may.
-            let folder = key.parent().expect("a folder");
-            let owned = Command::new("chown")
-                .args(["-R", "postgres"])
-                .arg(folder)
-                .status();
-            assert!(owned.is_ok_and(|status| status.success()), "chown");
-        }
+        // It reads its key itself, and nobody else may.
+        give_away(key.parent().expect("a folder"));
         let certificate = format!("ssl_cert_file={}", certificate.display());
         let key = format!("ssl_key_file={}", key.display());
         Self::start_with(&["ssl=on", &certificate, &key])
@@ -68,14 +61,7 @@ impl Postgres {
         let folder = tempfile::tempdir().expect("a folder");
         let words = folder.path().join("password");
         std::fs::write(&words, PASSWORD).expect("written");
-        if is_root() {
-            // PostgreSQL does not run as root.
-            let owned = Command::new("chown")
-                .args(["-R", "postgres"])
-                .arg(folder.path())
-                .status();
-            assert!(owned.is_ok_and(|status| status.success()), "chown");
-        }
+        give_away(folder.path());
         let data = folder.path().join("data");
         let made = as_somebody(&bin.join("initdb"))
             .arg("-D")
@@ -223,13 +209,7 @@ impl Pooler {
         );
         let file = folder.path().join("pgbouncer.ini");
         std::fs::write(&file, settings).expect("written");
-        if is_root() {
-            let owned = Command::new("chown")
-                .args(["-R", "postgres"])
-                .arg(folder.path())
-                .status();
-            assert!(owned.is_ok_and(|status| status.success()), "chown");
-        }
+        give_away(folder.path());
         let running = as_somebody(program)
             .arg(&file)
             .stdout(Stdio::null())
@@ -289,7 +269,18 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
-/// A command of somebody who is not root.
+/// Gives a folder to whom [`as_somebody`] runs as.
+fn give_away(folder: &Path) {
+    if is_root() {
+        let owned = Command::new("chown")
+            .args(["-R", "postgres"])
+            .arg(folder)
+            .status();
+        assert!(owned.is_ok_and(|status| status.success()), "chown");
+    }
+}
+
+/// A command of somebody who is not root: neither PostgreSQL nor PgBouncer runs as root.
 fn as_somebody(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::keys::{KeyError, Keys, Known, SubjectKey};
 use super::state::State;
 use super::writer::Message;
 use crate::vault::Owner;
-use tokio::task::JoinHandle;
 
 /// Subjects whose keys are looked up at one time, and records that are written at one time, at most.
 const GROUP: usize = 256;
