@@ -77,12 +77,33 @@ async fn gateway(id: &str, port: u16) -> Gateway {
     gateway
 }
 
-/// A modern call by a client that can be asked anything.
+/// What servers ask for on their own: the reference server does so a third of a second after each handshake,
+/// of whatever call is under way then.
+const ROOTS: &str = "roots/list";
+
+fn roots() -> Value {
+    json!({ "roots": [{ "uri": "file:///somewhere" }] })
+}
+
+/// A modern call by a client that can be asked anything, and tells its roots whenever they are asked for.
 async fn modern(client: &Client, tool: &str, arguments: Value, more: Value) -> Reply {
     let capabilities = json!({ "elicitation": {}, "sampling": {}, "roots": {} });
-    client
-        .modern_call(capabilities, tool, arguments, &more)
-        .await
+    let mut more = more;
+    loop {
+        let reply = client
+            .modern_call(capabilities.clone(), tool, arguments.clone(), &more)
+            .await;
+        let result = &reply.json()["result"];
+        if result["inputRequests"]["question"]["method"] != ROOTS {
+            return reply;
+        }
+        more = answered(result, roots());
+    }
+}
+
+/// What a call is sent again with.
+fn answered(result: &Value, answer: Value) -> Value {
+    json!({ "requestState": result["requestState"], "inputResponses": { "question": answer } })
 }
 
 /// A modern call that is asked one thing, and answers it.
@@ -96,10 +117,8 @@ async fn asked_and_answered(
     let asked = modern(client, tool, arguments.clone(), json!({})).await;
     let result = asked.result();
     assert_eq!(result["resultType"], "input_required", "{result}");
-    assert_eq!(result["inputRequests"]["question"]["method"], method);
-    let more =
-        json!({ "requestState": result["requestState"], "inputResponses": { "question": answer } });
-    modern(client, tool, arguments, more).await
+    assert_eq!(result["inputRequests"]["question"]["method"], method, "{result}");
+    modern(client, tool, arguments, answered(&result, answer)).await
 }
 
 /// A legacy call that is asked one thing on its stream, and answers it. Returns the result.
@@ -113,10 +132,17 @@ async fn on_the_stream(client: &Client, tool: &str, arguments: Value, answer: Va
     let params = json!({ "name": tool, "arguments": arguments });
     let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
     let mut stream = Stream::post(client, body.to_string(), &headers).await;
-    let question = stream.message().await.expect("a question").json();
-    let reply = json!({ "jsonrpc": "2.0", "id": question["id"], "result": answer });
-    assert_eq!(client.post(reply.to_string(), &headers).await.status, 202);
-    stream.message().await.expect("the end").json()["result"].clone()
+    let mut answer = Some(answer);
+    loop {
+        let message = stream.message().await.expect("not the end yet").json();
+        let answer = match message["method"].as_str() {
+            None => return message["result"].clone(),
+            Some(ROOTS) => roots(),
+            Some(_) => answer.take().expect("one question"),
+        };
+        let reply = json!({ "jsonrpc": "2.0", "id": message["id"], "result": answer });
+        assert_eq!(client.post(reply.to_string(), &headers).await.status, 202);
+    }
 }
 
 /// Progress of a call, and its result.

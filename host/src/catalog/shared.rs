@@ -88,7 +88,9 @@ pub(super) struct Shared {
     /// Where it lies: the backend, and how it is asked.
     place: String,
     /// What was taken or laid there last.
-    last: Option<Finding>,
+    last: Option<Uuid>,
+    /// What came of it. `None`: here something else was found out since, which could not be laid there.
+    known: Option<Outcome>,
     /// It was said that there is too much to share.
     said: bool,
 }
@@ -102,6 +104,7 @@ impl Shared {
             every,
             place: String::new(),
             last: None,
+            known: None,
             said: false,
         }
     }
@@ -116,7 +119,7 @@ impl Shared {
         let place = format!("{}/{}", self.backend, hex(&hash.finalize()[..16]));
         if place != self.place {
             self.place = place;
-            self.last = None;
+            (self.last, self.known) = (None, None);
         }
     }
 
@@ -126,10 +129,10 @@ impl Shared {
         let Some(finding) = self.finding().await? else {
             return Ok(None);
         };
-        let last = self.last.as_ref();
-        // Of a failure there is nothing more to have.
-        let again = again && matches!(finding.outcome, Outcome::Found(_));
-        if last.is_some_and(|last| last.id == finding.id && !again) {
+        let known = self.known.as_ref();
+        // Of a failure there is nothing more to have, and of what is no longer true neither.
+        let again = again && matches!(finding.outcome, Outcome::Found(_)) && known.is_some();
+        if self.last == Some(finding.id) && !again {
             return Ok(None);
         }
         let age = since(finding.at);
@@ -137,11 +140,7 @@ impl Shared {
             return Ok(None);
         }
         let what = match &finding.outcome {
-            Outcome::Found(_)
-                if !again && last.is_some_and(|last| last.outcome == finding.outcome) =>
-            {
-                What::Same
-            }
+            Outcome::Found(_) if !again && known == Some(&finding.outcome) => What::Same,
             Outcome::Found(digest) => match self.definitions(digest).await? {
                 Some(found) => What::Found(Box::new(found)),
                 None => return Ok(None),
@@ -151,7 +150,7 @@ impl Shared {
                 times: *times,
             },
         };
-        self.last = Some(finding);
+        (self.last, self.known) = (Some(finding.id), Some(finding.outcome));
         Ok(Some(Taken { what, age }))
     }
 
@@ -163,6 +162,7 @@ impl Shared {
 
     /// Lays down what came of asking, and tells the others. Who cannot reach them has done without.
     pub(super) async fn lay(&mut self, found: Result<&Discovered, &str>, times: u32) {
+        self.known = None;
         let outcome = match found {
             Ok(found) => match self.lay_definitions(found).await {
                 Some(digest) => Outcome::Found(digest),
@@ -192,7 +192,7 @@ impl Shared {
             .is_ok()
         {
             fleet.tell(Topic::Catalog, key.into_bytes());
-            self.last = Some(finding);
+            (self.last, self.known) = (Some(finding.id), Some(finding.outcome));
         }
     }
 
@@ -360,5 +360,19 @@ mod tests {
         let (mut a, mut b) = (shared(&fleet, 1), shared(&fleet, 1));
         a.lay(Ok(&definitions(&"x".repeat(MOST))), 0).await;
         assert!(taken(&mut b, false).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_the_same_as_before_is_taken_by_who_has_found_something_else_meanwhile() {
+        let fleet = Fleet::alone();
+        let (mut a, mut b) = (shared(&fleet, 1), shared(&fleet, 1));
+        a.lay(Ok(&definitions("x")), 0).await;
+        assert!(matches!(taken(&mut b, false).await, Some(What::Found(_))));
+        // It cannot be laid down, for whatever reason. What lies there is older.
+        b.lay(Ok(&definitions(&"y".repeat(MOST))), 0).await;
+        assert!(taken(&mut b, false).await.is_none());
+        assert!(taken(&mut b, true).await.is_none());
+        a.lay(Ok(&definitions("x")), 0).await;
+        assert!(matches!(taken(&mut b, false).await, Some(What::Found(_))));
     }
 }

@@ -55,29 +55,22 @@ async fn a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_wh
     offer(&backend, &["one", "two"]);
     let told = at_a.message().await.expect("a change");
     assert_eq!(told.method(), TOOLS);
-    // Both have seen it: what was offered for a moment only is no change to who has not.
-    for gateway in [&a, &b] {
-        lists(gateway, &["one", "two"]).await;
-    }
 
     // B takes over; A's stream ends.
     let mut at_b = listen(&b.client, &session, told.id.as_deref()).await;
-    while at_a.message().await.is_some() {}
+    assert_eq!(at_a.message().await, None);
     offer(&backend, &["one"]);
     let next = at_b.message().await.expect("a change");
     assert_eq!(next.method(), TOOLS);
 
-    // Back again, by what was told before: of what changed meanwhile, or changes now.
+    // Back again, by what was told before B: what changed meanwhile is told.
     drop(at_b);
     let mut at_a = listen(&a.client, &session, told.id.as_deref()).await;
-    offer(&backend, &["one", "three"]);
     let next = at_a.message().await.expect("what was missed");
     assert_eq!(next.method(), TOOLS);
-    lists(&b, &["one", "three"]).await;
     drop(at_a);
-    // By nothing at all. B may not have heard yet that it was elsewhere; what changes now it is told all the same.
+    // By nothing at all: it may have missed anything, also where B has not heard yet that it was elsewhere.
     let mut at_b = listen(&b.client, &session, None).await;
-    offer(&backend, &["one"]);
     assert_eq!(at_b.message().await.expect("a change").method(), TOOLS);
 
     // The end of the session at one gateway ends its stream at another.

@@ -63,12 +63,15 @@ impl Listeners {
     }
 }
 
-/// Whether a session that comes to listen was last listening at another gateway.
+/// Whether a session that comes to listen was last listening at another gateway. A stream that it had here before
+/// proves nothing: that another one has replaced it may not have been heard yet.
 pub(in crate::pipeline) async fn comes_from_elsewhere(gw: &Gateway, session: SessionId) -> bool {
-    if gw.fleet.is_alone() || gw.streams.of_session(session).is_some() {
+    if gw.fleet.is_alone() {
         return false;
     }
-    matches!(newest(gw, session).await, Some(Some(_)))
+    let here = gw.elsewhere.listeners.of(session);
+    let here = here.map(|listener| listener.stream);
+    matches!(newest(gw, session).await, Some(newest @ Some(_)) if newest != here)
 }
 
 /// A session listens here from now on, and no more at another gateway.
