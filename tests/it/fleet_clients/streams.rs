@@ -37,6 +37,7 @@ fn say(backend: &FakeBackend, text: &str) {
 
 cortex_tests::through_each!(
     a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_where_it_was,
+    what_was_told_elsewhere_counts_before_that_is_heard_of,
     what_a_session_subscribed_to_is_told_wherever_it_listens,
 );
 
@@ -77,6 +78,26 @@ async fn a_newer_stream_at_another_gateway_replaces_the_older_one_and_goes_on_wh
     a.client.delete(&[("mcp-session-id", &session)]).await;
     while at_b.message().await.is_some() {}
     assert!(opening.id.is_some());
+}
+
+async fn what_was_told_elsewhere_counts_before_that_is_heard_of(between: Between) {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("one")])).await;
+    let gateway = looking(&between, &backend).start().await;
+    gateway.ready().await;
+    lists(&gateway, &["one"]).await;
+    let session = gateway.client.initialize("2025-11-25").await;
+    drop(listen(&gateway.client, &session, None).await);
+    // It was nowhere else: it has missed nothing.
+    let mut again = listen(&gateway.client, &session, None).await;
+    let opening = again.frame().await.expect("an opening").id.expect("an id");
+    assert!(!opening.ends_with("-0-0-0"), "{opening}");
+    drop(again);
+    between.replace_on("streams", "another gateway.");
+    let mut again = listen(&gateway.client, &session, None).await;
+    let opening = again.frame().await.expect("an opening").id.expect("an id");
+    assert!(opening.ends_with("-0-0-0"), "{opening}");
+    let told = again.message().await.expect("what it may have missed");
+    assert_eq!(told.method(), TOOLS);
 }
 
 async fn what_a_session_subscribed_to_is_told_wherever_it_listens(mut between: Between) {
