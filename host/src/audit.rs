@@ -365,6 +365,7 @@ pub async fn start(
         store: store.clone(),
         config: config.clone(),
         hurried,
+        lines: Vec::new(),
     };
     let (sender, receiver) = mpsc::channel(QUEUE + streams);
     let supervisor = Supervisor::start(

@@ -352,11 +352,14 @@ fn key(key: &Key256) -> Option<Key> {
 /// Purpose, key id and binding, each with its length in front, so that no two lists are the same
 /// bytes.
 fn associated(purpose: Purpose, key: &[u8], binding: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    for part in [purpose.name(), key]
-        .into_iter()
-        .chain(binding.iter().copied())
-    {
+    let parts = || {
+        let first = [purpose.name(), key].into_iter();
+        first.chain(binding.iter().copied())
+    };
+    let length = parts().map(|part| size_of::<u64>() + part.len());
+    let mut bytes = Vec::with_capacity(1 + length.sum::<usize>());
+    bytes.push(VERSION);
+    for part in parts() {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }

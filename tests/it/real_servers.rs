@@ -117,7 +117,10 @@ async fn asked_and_answered(
     let asked = modern(client, tool, arguments.clone(), json!({})).await;
     let result = asked.result();
     assert_eq!(result["resultType"], "input_required", "{result}");
-    assert_eq!(result["inputRequests"]["question"]["method"], method, "{result}");
+    assert_eq!(
+        result["inputRequests"]["question"]["method"], method,
+        "{result}"
+    );
     modern(client, tool, arguments, answered(&result, answer)).await
 }
 

@@ -75,6 +75,7 @@ impl Bench {
             store: store.clone(),
             config: self.config.clone(),
             hurried,
+            lines: Vec::new(),
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         Open {

@@ -28,6 +28,8 @@ const GROUP: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 /// How often is tried again when something is wrong.
 const RETRY: Duration = Duration::from_millis(200);
+/// What is usually enough for one part of a record, in bytes.
+const PART: usize = 1_024;
 /// Room on the disk that is left to others, the store first of all: it does not bear a full disk.
 const SPARE: u64 = 8 * 1024 * 1024;
 
@@ -60,6 +62,8 @@ pub(super) struct Writer {
     pub(super) config: AuditConfig,
     /// Set when the gateway stops and has waited long enough.
     pub(super) hurried: watch::Receiver<bool>,
+    /// What is written next, a group at a time.
+    pub(super) lines: Vec<u8>,
 }
 
 impl Writer {
@@ -174,11 +178,11 @@ impl Writer {
 
     fn try_keep(&mut self, drafts: &mut [Draft], keys: &[Arc<SubjectKey>]) -> Result<(), Trouble> {
         let mut next = self.trail.next().clone();
-        let mut lines = Vec::with_capacity(drafts.len() * 1024);
+        self.lines.clear();
         for (draft, key) in drafts.iter_mut().zip(keys) {
-            next = write(&mut lines, draft, key, next)?;
+            next = write(&mut self.lines, draft, key, next)?;
         }
-        self.trail.append(&lines, next)?;
+        self.trail.append(&self.lines, next)?;
         Ok(())
     }
 
@@ -311,12 +315,12 @@ fn write(
 ) -> Result<Next, Trouble> {
     let failed = || Trouble::Write(std::io::Error::other("a record cannot be sealed"));
     let sequence = next.sequence;
-    let personal = serde_json::to_string(&draft.personal).map_err(std::io::Error::from)?;
+    let personal = json(&draft.personal)?;
     let public = &mut draft.public;
     public.sequence = sequence;
     public.prev = next.prev;
     public.personal_mac = key.commit(sequence, &personal).ok_or_else(failed)?;
-    let text = serde_json::to_string(public).map_err(std::io::Error::from)?;
+    let text = json(public)?;
     let hash = chain::hash(&public.prev, &text);
     let sealed = key.seal(sequence, &personal).ok_or_else(failed)?;
     line::write(lines, &text, &hash, &key.id, &sealed);
@@ -324,6 +328,13 @@ fn write(
         sequence: sequence + 1,
         prev: hash,
     })
+}
+
+/// A part of a record, canonical.
+fn json(part: &impl serde::Serialize) -> std::io::Result<String> {
+    let mut text = Vec::with_capacity(PART);
+    serde_json::to_writer(&mut text, part)?;
+    String::from_utf8(text).map_err(std::io::Error::other)
 }
 
 /// The log is the last place where records can be found that could not be written.

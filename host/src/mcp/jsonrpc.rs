@@ -95,20 +95,24 @@ pub enum BadMessage {
 }
 
 #[derive(Deserialize)]
-struct Envelope {
-    jsonrpc: Option<Box<RawValue>>,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<Box<RawValue>>,
-    method: Option<Box<RawValue>>,
-    params: Option<Box<RawValue>>,
-    #[serde(default, deserialize_with = "present")]
-    result: Option<Box<RawValue>>,
-    error: Option<Box<RawValue>>,
+struct Envelope<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 /// Keeps `null` apart from absent.
-fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(d).map(Some)
+fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
 }
 
 /// Reads one message from a body.
@@ -125,18 +129,18 @@ pub fn parse(body: &[u8]) -> Result<Message, BadMessage> {
         }
         _ => return Err(invalid("expected a JSON-RPC message, which is an object")),
     }
-    let envelope: Envelope =
+    let envelope: Envelope<'_> =
         serde_json::from_slice(body).map_err(|e| BadMessage::Invalid(e.to_string()))?;
-    if envelope.jsonrpc.as_deref().map(RawValue::get) != Some("\"2.0\"") {
+    if envelope.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
         return Err(invalid("expected `\"jsonrpc\": \"2.0\"`"));
     }
     let Some(method) = envelope.method else {
         let outcome = match (envelope.result, envelope.error) {
-            (Some(result), None) => Ok(result),
-            (None, Some(error)) => Err(error),
+            (Some(result), None) => Ok(result.to_owned()),
+            (None, Some(error)) => Err(error.to_owned()),
             _ => return Err(invalid("expected a `method`")),
         };
-        let id = envelope.id.as_deref().and_then(parse_id);
+        let id = envelope.id.and_then(parse_id);
         let id = id.ok_or_else(|| invalid("`id` must be a string or a number"))?;
         return Ok(Message::Response(Response { id, outcome }));
     };
@@ -148,14 +152,14 @@ pub fn parse(body: &[u8]) -> Result<Message, BadMessage> {
         ));
     }
     let params = match envelope.params {
-        Some(params) if params.get().starts_with('{') => Some(params),
+        Some(params) if params.get().starts_with('{') => Some(params.to_owned()),
         Some(_) => return Err(invalid("`params` must be an object")),
         None => None,
     };
     let Some(id) = envelope.id else {
         return Ok(Message::Notification { method, params });
     };
-    let id = parse_id(&id).ok_or_else(|| invalid("`id` must be a string or a number"))?;
+    let id = parse_id(id).ok_or_else(|| invalid("`id` must be a string or a number"))?;
     Ok(Message::Request(Request { id, method, params }))
 }
 
@@ -176,11 +180,12 @@ pub fn peek_id(body: &[u8]) -> Option<Id> {
 /// An id that can be echoed as it came. A number that we would write in another way (`1e2`, more
 /// digits than fit) is none: its sender would not know it again.
 fn parse_id(raw: &RawValue) -> Option<Id> {
-    let id: Id = serde_json::from_str(raw.get()).ok()?;
-    match &id {
-        Id::Number(number) if number.to_string() != raw.get() => None,
-        _ => Some(id),
+    let text = raw.get();
+    if text.starts_with('"') {
+        return serde_json::from_str(text).ok().map(Id::Text);
     }
+    let number: serde_json::Number = serde_json::from_str(text).ok()?;
+    (number.to_string() == text).then_some(Id::Number(number))
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //!
 //! Names are checked, addresses are not: whoever uses an address has looked nothing up.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
 use http::request::Parts;
 use http::uri::Authority;
 use tracing::warn;
@@ -22,6 +24,8 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 pub struct Hosts {
     names: Vec<String>,
     localhost: bool,
+    /// The `Host` that was last found to be good: most requests have the same.
+    last: ArcSwapOption<HeaderValue>,
     /// When the log was last told of a name that is not ours.
     told: Mutex<Option<Instant>>,
 }
@@ -45,6 +49,7 @@ impl Hosts {
         Self {
             names,
             localhost: config.mode == Mode::Development || config.listen.ip().is_loopback(),
+            last: ArcSwapOption::empty(),
             told: Mutex::default(),
         }
     }
@@ -54,20 +59,31 @@ impl Hosts {
     /// # Errors
     /// [`Refusal::BadHost`] or [`Refusal::ForbiddenHost`].
     pub fn check(&self, head: &Parts) -> Result<(), Refusal> {
+        let host = only_host(head);
+        if host.is_some() && self.last.load().as_deref() == host {
+            return Ok(());
+        }
         let authority = authority(head).ok_or(Refusal::BadHost)?;
         // The same reading of names and addresses as everywhere.
         let url = Url::parse(&format!("http://{authority}/")).map_err(|_| Refusal::BadHost)?;
         let name = match url.host() {
             None => return Err(Refusal::BadHost),
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Ok(()),
-            Some(Host::Domain(name)) => name.trim_end_matches('.'),
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => None,
+            Some(Host::Domain(name)) => Some(name.trim_end_matches('.')),
         };
-        let local = self.localhost && name == "localhost";
-        if local || self.names.iter().any(|known| matches(known, name)) {
-            return Ok(());
+        if let Some(name) = name.filter(|name| !self.is_ours(name)) {
+            self.tell(name);
+            return Err(Refusal::ForbiddenHost);
         }
-        self.tell(name);
-        Err(Refusal::ForbiddenHost)
+        if let Some(host) = host {
+            self.last.store(Some(Arc::new(host.clone())));
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        let local = self.localhost && name == "localhost";
+        local || self.names.iter().any(|known| matches(known, name))
     }
 
     /// Tells the operator, who may have a proxy that uses this name; once in a while, because
@@ -97,6 +113,13 @@ fn matches(known: &str, name: &str) -> bool {
         }
         None => known == name,
     }
+}
+
+/// The only `Host`, where the target has no authority of its own.
+fn only_host(head: &Parts) -> Option<&HeaderValue> {
+    let mut hosts = head.headers.get_all(http::header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    first.filter(|_| second.is_none() && head.uri.authority().is_none())
 }
 
 /// The target's own authority, else the only `Host` (RFC 9112 §3.2.2, RFC 9110 §7.2).
@@ -137,6 +160,7 @@ mod tests {
         let hosts = |localhost| Hosts {
             names: names.clone(),
             localhost,
+            last: ArcSwapOption::empty(),
             told: Mutex::default(),
         };
         for (host, expected) in [
@@ -170,15 +194,21 @@ mod tests {
         let hosts = Hosts {
             names: vec!["here.example".to_owned()],
             localhost: false,
+            last: ArcSwapOption::empty(),
             told: Mutex::default(),
         };
         let code = |uri, given: &[&str]| match hosts.check(&head(uri, given)) {
             Ok(()) => "ok".to_owned(),
             Err(refusal) => refusal.code().to_owned(),
         };
+        // Also after it was found to be good.
+        assert_eq!(code("/", &["here.example"]), "ok");
+        assert_eq!(code("/", &["here.example"]), "ok");
+        assert_eq!(code("/", &["evil.example"]), "forbidden_host");
         assert_eq!(code("/", &["here.example", "here.example"]), "bad_host");
         assert_eq!(code("/", &[]), "bad_host");
         assert_eq!(code("http://here.example/", &["evil.example"]), "ok");
+        assert_eq!(code("/", &["here.example", "evil.example"]), "bad_host");
         assert_eq!(
             code("http://evil.example/", &["here.example"]),
             "forbidden_host"
