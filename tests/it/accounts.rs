@@ -52,6 +52,24 @@ async fn a_token_that_the_server_does_not_take_is_renewed_and_the_call_made_agai
 }
 
 #[tokio::test]
+async fn a_token_that_ended_before_its_first_use_is_renewed_once_more_and_no_more_often() {
+    let stand = Stand::start().await;
+    stand.link("ada").await;
+    stand.notes.expire_access("ada-at-notes");
+    stand.notes.stillborn(1);
+    let called = stand.whose("ada").await;
+    assert_eq!(called.tool_text(), ("ada-at-notes".to_owned(), false));
+
+    stand.notes.expire_access("ada-at-notes");
+    stand.notes.stillborn(100);
+    stand.notes.forget_requests();
+    let asked = stand.whose("ada").await;
+    let words = asked.result()["inputRequests"]["link"]["params"]["message"].to_string();
+    assert!(words.contains("has to be linked again"), "{words}");
+    assert_eq!(stand.notes.seen("/token").len(), 2);
+}
+
+#[tokio::test]
 async fn an_account_outlives_a_provider_that_is_down_when_its_token_is_refused() {
     let stand = Stand::start().await;
     stand.link("ada").await;

@@ -115,6 +115,8 @@ struct Shared {
     refresh: Mutex<HashMap<String, (u64, u64)>>,
     calls: Mutex<Vec<(String, String)>>,
     count: AtomicU64,
+    /// How many of the next access tokens have ended when they are given out.
+    stillborn: AtomicU64,
     /// Signs access tokens for this audience; otherwise they are opaque.
     signs: Option<(Key, String)>,
 }
@@ -255,6 +257,21 @@ impl Provider {
         let grants = lock(&self.shared.grants);
         let of_user = |id: &u64| grants.get(id).is_some_and(|grant| grant.user == user);
         lock(&self.shared.access).retain(|_, (id, ..)| !of_user(id));
+    }
+
+    /// Ends those access tokens of a user that were used.
+    pub fn expire_used(&self, user: &str) {
+        let grants = lock(&self.shared.grants);
+        let is_used = |id: &u64, generation: u64| {
+            let of_user = grants.get(id).filter(|grant| grant.user == user);
+            of_user.is_some_and(|grant| generation <= grant.used)
+        };
+        lock(&self.shared.access).retain(|_, (id, generation, _)| !is_used(id, *generation));
+    }
+
+    /// So many of the next access tokens have ended when they are given out.
+    pub fn stillborn(&self, tokens: u64) {
+        self.shared.stillborn.store(tokens, Ordering::Relaxed);
     }
 
     /// How many grants of a user are good.
@@ -525,7 +542,13 @@ fn token(shared: &Shared, base: &str, params: &HashMap<String, String>) -> Reply
         None => format!("access-{}", random()),
     };
     let ends = Instant::now() + Duration::from_secs(manners.life);
-    lock(&shared.access).insert(access.clone(), (id, generation, ends));
+    let less = |left: u64| left.checked_sub(1);
+    let stillborn = shared
+        .stillborn
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    if stillborn.is_err() {
+        lock(&shared.access).insert(access.clone(), (id, generation, ends));
+    }
     let mut answer = json!({ "access_token": access, "token_type": "Bearer", "expires_in": manners.life, "scope": scope });
     if manners.refreshes {
         let refresh = format!("refresh-{}", random());

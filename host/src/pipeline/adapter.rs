@@ -36,6 +36,9 @@ pub(super) use outcome::{Outcome, failed};
 
 /// Rounds of questions to a legacy client within one request.
 const MAX_ROUNDS: usize = 16;
+/// How often a token that the owner refuses is renewed within one request. More than once: a token may end between
+/// its renewal and its use, and not every part of a server knows at once of a new one.
+const MAX_RENEWALS: usize = 2;
 
 /// Does it as the caller.
 pub(super) async fn run(
@@ -146,7 +149,7 @@ impl Call<'_> {
                 self.start(continuation)
             }
         };
-        let mut renewed = false;
+        let mut renewals = 0;
         for _ in 0..MAX_ROUNDS {
             let result = match running.next().await {
                 Next::Ended(result) => result,
@@ -166,10 +169,10 @@ impl Call<'_> {
                 Ok(Outcome::Done(done)) => return done_answer(gw, &intent, &self.adapter, done),
                 Ok(Outcome::Asks(asked)) => asked,
                 Err(CallError::LinkRequired(link)) => {
-                    if link.scopes.is_empty() && !renewed {
+                    if link.scopes.is_empty() && renewals < MAX_RENEWALS {
                         match Box::pin(self.renew()).await {
                             Ok(true) => {
-                                renewed = true;
+                                renewals += 1;
                                 running = self.start(again.clone());
                                 continue;
                             }
@@ -177,7 +180,7 @@ impl Call<'_> {
                             Err(why) => return Box::pin(self.not_shown(why)).await,
                         }
                     }
-                    return Box::pin(self.link(renewed, &link.scopes)).await;
+                    return Box::pin(self.link(renewals > 0, &link.scopes)).await;
                 }
                 Err(error) => return outcome::error(gw, &intent, error),
             };
