@@ -113,7 +113,8 @@ pub(super) async fn serve(
     if socket.is_stuck() {
         socket.abort();
     } else if !stopping.is_cancelled() {
-        end_gently(socket).await;
+        // Boxed: its buffer is not to lie in every connection for as long as that is open.
+        Box::pin(end_gently(socket)).await;
     }
 }
 
