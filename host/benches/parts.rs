@@ -30,8 +30,8 @@ use cortex_gateway::types::{Issuer, Key256, Principal, RequestId, Secret, Subjec
 use cortex_gateway::vault::Owner;
 use cortex_test_issuer::{Alg, FakeIssuer, Key};
 use divan::Bencher;
+use hyper::body::Body as _;
 use serde_json::json;
-use serde_json::value::to_raw_value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SCOPES: &str = "mcp:bench:read mcp:bench:write";
@@ -427,10 +427,10 @@ mod messages {
         };
         let list = json!({ "tools": (0..tools).map(tool).collect::<Vec<_>>() });
         let answer = Ok(Answer::Result {
-            result: to_raw_value(&list).expect("written").into(),
+            result: json::Text::write(&list, 0).expect("written"),
             error_code: None,
         });
-        let length = server::written(config, &answer).len();
+        let length = server::written(config, &answer).size_hint().lower();
         bencher
             .counter(divan::counter::BytesCount::new(length))
             .bench_local(|| server::written(config, &answer));

@@ -82,9 +82,6 @@ pub enum OpenError {
     /// Its files cannot be used.
     #[error("cannot use the audit trail in `{0}`: {1}")]
     Files(PathBuf, #[source] std::io::Error),
-    /// A thread cannot be started.
-    #[error("cannot start the writer of the audit trail: {0}")]
-    Thread(#[source] std::io::Error),
 }
 
 /// A place in the queue, held for one record.
@@ -276,7 +273,7 @@ impl Reader {
 
 /// Everything that has to end when the gateway does.
 pub struct Delivery {
-    writer: std::thread::JoinHandle<()>,
+    writer: tokio::task::JoinHandle<()>,
     hurry: watch::Sender<bool>,
     supervisor: Supervisor,
     /// Set when the trail is for this process only.
@@ -294,11 +291,8 @@ impl Delivery {
             // Dropped only after the writer has seen it.
             tokio::time::sleep(limit).await;
         });
-        if tokio::task::spawn_blocking(move || self.writer.join())
-            .await
-            .is_err()
-        {
-            error!("the writer of the audit trail ended badly");
+        if let Err(error) = self.writer.await {
+            error!("the writer of the audit trail ended badly: {error}");
         }
         timer.abort();
         let left = self.supervisor.finish(limit).await;
@@ -313,8 +307,8 @@ impl Delivery {
     }
 }
 
-/// Opens the trail and starts to write it and to serve the exporters, each on a thread of its own: an
-/// exporter that blocks on standard output must not hold up anybody else.
+/// Opens the trail and starts to write it and to serve the exporters, each of those on a thread of its own: one
+/// that blocks on standard output must not hold up anybody else.
 ///
 /// `data_dir`: none, when the trail is for this process only. `streams`: how many may listen. Each
 /// holds a place for as long as it does, which must not be at the expense of requests.
@@ -376,7 +370,9 @@ pub async fn start(
         Arc::clone(&state),
     )
     .await;
-    let writer = on_a_thread("audit", move || writer.run(receiver)).map_err(OpenError::Thread)?;
+    // A write that goes to the system's memory takes less time than to wake another thread for it, and every answer
+    // waits for one. What goes to the disk is waited for elsewhere.
+    let writer = tokio::spawn(writer.run(receiver));
     let queue = Queue {
         sender,
         answered: config.durability == Durability::Answered,

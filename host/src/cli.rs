@@ -149,7 +149,10 @@ pub fn run() -> anyhow::Result<()> {
 fn serve() -> anyhow::Result<()> {
     let config = config::Config::from_env()?;
     telemetry::init(config::log_format()?);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // One may wait for the disk to take an audit record.
+        .worker_threads(threads.max(2))
         .enable_all()
         .build()?;
     runtime.block_on(app::run(config))

@@ -249,6 +249,9 @@ async fn read_bounded(mut body: Incoming, max: usize) -> Result<Bytes, SendError
             None if rest.is_empty() => first = Some(data),
             None => rest.extend_from_slice(&data),
             Some(begin) => {
+                // What is left of an answer that said how long it is, so that it is not moved while it grows.
+                let left = usize::try_from(body.size_hint().lower()).unwrap_or(max);
+                rest.reserve(begin.len() + data.len() + left.min(max));
                 rest.extend_from_slice(&begin);
                 rest.extend_from_slice(&data);
             }

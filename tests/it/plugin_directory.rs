@@ -19,6 +19,20 @@ fn variant(name: &str, number: u8) -> Vec<u8> {
     bytes
 }
 
+/// The same with two exports under each other's names, which are as long: all is there, and of other types.
+fn swapped(component: &[u8], one: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut bytes = component.to_vec();
+    for at in 0..=bytes.len() - one.len() {
+        let place = &mut bytes[at..at + one.len()];
+        if place == one {
+            place.copy_from_slice(other);
+        } else if place == other {
+            place.copy_from_slice(one);
+        }
+    }
+    bytes
+}
+
 fn place(gateway: &Gateway, file: &str) -> PathBuf {
     gateway.dir().join("plugins").join(file)
 }
@@ -175,6 +189,7 @@ async fn a_bad_file_never_replaces_a_good_one() {
         (&b"not WebAssembly"[..], "not WebAssembly"),
         (&good[..good.len() - 100], "does not compile"),
         (&policy, "is taken by `policy-scopes.wasm`"),
+        (&swapped(&good, b"discover", b"complete"), "it does not fit"),
         (&[][..], "not WebAssembly"),
     ] {
         put(&gateway, file, bad);

@@ -19,7 +19,7 @@ use crate::types::PluginName;
 /// Records in one batch at most.
 const BATCH: usize = 256;
 /// How long is waited for more when something has come: a batch costs the exporter what a record does.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(25);
 /// Shortest and longest wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How often a position is kept.

@@ -91,6 +91,16 @@ impl Writer {
                     if got == 0 {
                         break;
                     }
+                    // A write and a wake-up cost the same for many records as for one: where others are on their way,
+                    // whoever is ready to run comes first.
+                    if receiver.max_capacity() - receiver.capacity() > 1 {
+                        tokio::task::yield_now().await;
+                        while waiting.len() < GROUP
+                            && let Ok(message) = receiver.try_recv()
+                        {
+                            waiting.push(message);
+                        }
+                    }
                     let ready = aside.sort(&mut waiting);
                     self.keep(ready).await;
                 }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use bytes::Bytes;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -121,6 +122,41 @@ impl<'de> Visitor<'de> for Unique {
 /// The name of a member, borrowed where it is written without escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A JSON text that is finished: it goes into answers as it is, and whoever holds it shares it.
+#[derive(Clone, Debug)]
+pub struct Text(Bytes);
+
+impl Text {
+    /// Writes it. `about`: how long it will be, in bytes, so that it is not moved while it grows.
+    ///
+    /// # Errors
+    /// What cannot be JSON.
+    pub fn write<T: Serialize>(value: &T, about: usize) -> serde_json::Result<Self> {
+        let mut text = Vec::with_capacity(about);
+        serde_json::to_writer(&mut text, value)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is of another shape.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_slice(&self.0)
+    }
+}
+
+impl From<Box<RawValue>> for Text {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(String::from(Box::<str>::from(raw)).into())
+    }
+}
 
 /// Turns a text from a plugin into JSON that can be spliced into an answer.
 ///

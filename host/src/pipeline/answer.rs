@@ -15,7 +15,7 @@ use super::lists::List;
 use super::shape::Shape;
 use super::{Finished, Gateway, Refusal, budget};
 use crate::catalog::{Entry, Kind};
-use crate::mcp::json;
+use crate::mcp::json::{self, Text};
 use crate::mcp::jsonrpc::Id;
 use crate::mcp::params::{META_SERVER_INFO, META_SUBSCRIPTION_ID, Params, text};
 use crate::mcp::version::ProtocolVersion;
@@ -35,7 +35,7 @@ pub enum Answer {
     /// The result of `initialize`, and the session that it begins.
     Session {
         /// The result, a JSON object.
-        result: Arc<RawValue>,
+        result: Text,
         /// The value of `Mcp-Session-Id`.
         id: String,
     },
@@ -46,7 +46,7 @@ pub enum Answer {
     /// The `result` of a JSON-RPC response.
     Result {
         /// The result, a JSON object.
-        result: Arc<RawValue>,
+        result: Text,
         /// Set when the call was made and did not succeed: a stable word for audit.
         error_code: Option<String>,
     },
@@ -76,6 +76,8 @@ struct ListResult<'a> {
     meta: BTreeMap<String, Box<RawValue>>,
 }
 
+/// How long most results are at most, in bytes.
+const SHORT: usize = 512;
 /// Bytes that telling of the budget takes at most.
 const DONE: usize = 160;
 
@@ -99,14 +101,14 @@ pub(super) fn initialize(
     version: ProtocolVersion,
     session: String,
 ) -> Result<Answer, Refusal> {
-    let result = serde_json::value::to_raw_value(&serde_json::json!({
+    let result = serde_json::json!({
         "protocolVersion": version.as_str(),
         "capabilities": capabilities(),
         "serverInfo": introduction(gw, version),
         "instructions": INSTRUCTIONS,
-    }));
+    });
     Ok(Answer::Session {
-        result: result.map_err(internal)?.into(),
+        result: Text::write(&result, SHORT).map_err(internal)?,
         id: session,
     })
 }
@@ -188,10 +190,11 @@ pub(super) fn list(
         Kind::Prompts | Kind::Templates => seen.iter().map(|entry| &*entry.definition).collect(),
     };
     let count = listed.len();
+    let about = SHORT + listed.iter().map(|raw| raw.get().len() + 1).sum::<usize>();
     result.entries.insert(member, listed);
-    let result = to_raw_value(&result).map_err(internal)?;
+    let result = Text::write(&result, about).map_err(internal)?;
     Ok(List {
-        result: Arc::from(result),
+        result,
         listed: count,
     })
 }
@@ -254,9 +257,15 @@ fn result<T: Serialize>(value: &T) -> Result<Answer, Refusal> {
 }
 
 fn to_answer<T: Serialize>(value: &T, error_code: Option<String>) -> Result<Answer, String> {
-    let result = serde_json::value::to_raw_value(value).map_err(|e| e.to_string())?;
-    Ok(Answer::Result {
-        result: result.into(),
-        error_code,
-    })
+    to_answer_of(SHORT, value, error_code)
+}
+
+/// `about`: how long it will be, in bytes.
+fn to_answer_of<T: Serialize>(
+    about: usize,
+    value: &T,
+    error_code: Option<String>,
+) -> Result<Answer, String> {
+    let result = Text::write(value, about).map_err(|e| e.to_string())?;
+    Ok(Answer::Result { result, error_code })
 }

@@ -272,7 +272,7 @@ async fn call(
     let Answer::Result { result, error_code } = answer else {
         return Err(Refusal::Internal("not a result".to_owned()));
     };
-    let result: Value = serde_json::from_str(result.get()).unwrap_or_default();
+    let result: Value = result.parse().unwrap_or_default();
     if !is_tool {
         return Ok(Contract::Value(result));
     }

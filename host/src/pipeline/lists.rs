@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use moka::future::Cache;
-use serde_json::value::RawValue;
 
 use super::group::{self, Group};
 use super::intent::{Asker, ListIntent};
 use super::shape::Shape;
 use super::{Gateway, Record, Refusal, answer, policy};
 use crate::catalog::{Entry, Kind, Snapshot};
+use crate::mcp::json::Text;
 use crate::plugin::Plugins;
 
 /// Entries that are kept in all lists together. Each takes a pointer.
@@ -26,7 +26,7 @@ type Seen = Arc<Vec<Arc<Entry>>>;
 #[derive(Clone)]
 pub(super) struct List {
     /// The `result`.
-    pub(super) result: Arc<RawValue>,
+    pub(super) result: Text,
     /// Entries in it.
     pub(super) listed: usize,
 }
@@ -62,7 +62,7 @@ impl Default for Lists {
                 .build(),
             finished: Cache::builder()
                 .max_capacity(MAX_BYTES)
-                .weigher(move |_, list: &List| bounded(list.result.get().len() + 512))
+                .weigher(move |_, list: &List| bounded(list.result.bytes().len() + 512))
                 .build(),
         }
     }

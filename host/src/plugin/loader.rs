@@ -350,7 +350,11 @@ async fn describe(
         ($pre:ident) => {{
             let pre = $pre::new(line, pre.clone())
                 .map_err(|e| Refusal::DoesNotFit(format!("{e:#}"), kind.as_str()))?;
-            match pre.instantiate(&mut store).await {
+            let exports = match pre.instantiate(&mut store).await {
+                Ok(exports) => exports.check(&mut store).map(|()| exports),
+                failed => failed,
+            };
+            match exports {
                 // An export of another shape than its name says: no trap, and no fault of its code.
                 Err(error) if error.downcast_ref::<Trap>().is_none() => {
                     Err(Refusal::DoesNotFit(format!("{error:#}"), kind.as_str()))

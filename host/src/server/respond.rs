@@ -3,6 +3,7 @@
 
 mod plain;
 mod refused;
+mod whole;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,13 +12,12 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Either, Full, StreamBody};
-use hyper::body::Frame;
-use serde::Serialize;
+use http_body_util::{BodyExt, Either, StreamBody};
+use hyper::body::{Body, Frame};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use refused::tell;
+use whole::{Whole, holding};
 
 pub(super) use plain::{
     Tone, admin, admin_failed, admin_refused, admin_wrong, contract, health, json,
@@ -43,14 +43,7 @@ pub(super) const SLOW_HEADER: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A response of this server.
-pub(super) type Reply = Response<Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>>;
-
-#[derive(Serialize)]
-struct Success<'a> {
-    jsonrpc: &'static str,
-    id: Option<&'a Id>,
-    result: &'a RawValue,
-}
+pub(super) type Reply = Response<Either<Whole, UnsyncBoxBody<Bytes, Infallible>>>;
 
 /// The response to one `POST /mcp`. Closes the audit record, and comes when that is kept.
 pub(super) async fn to_http(config: &Config, finished: Finished) -> Reply {
@@ -118,7 +111,7 @@ pub(super) async fn to_http(config: &Config, finished: Finished) -> Reply {
 /// Instead of an answer whose record cannot be written.
 fn unrecorded(config: &Config, record: Option<&Record>) -> Reply {
     let told = message(config, record, &Err(Refusal::Overloaded));
-    let mut reply = with_body(told.status, told.body.into());
+    let mut reply = with_body(told.status, told.body);
     reply.headers_mut().insert(RETRY_AFTER, 1.into());
     reply
 }
@@ -133,7 +126,7 @@ async fn batch(config: &Config, answers: Vec<Finished>, place: Option<Place>) ->
     {
         let told = match &outcome {
             Ok(Answer::Accepted) | Err(Refusal::Cancelled) => Vec::new(),
-            outcome => message(config, record.as_deref(), outcome).body,
+            outcome => message(config, record.as_deref(), outcome).body.joined(),
         };
         if let Some(mut record) = record {
             receipts.push(record.close(&outcome, told.len()));
@@ -152,7 +145,7 @@ async fn batch(config: &Config, answers: Vec<Finished>, place: Option<Place>) ->
         return empty(StatusCode::ACCEPTED);
     }
     body.push(b']');
-    with_body(StatusCode::OK, until_sent(body, place))
+    with_body(StatusCode::OK, until_sent(body.into(), place))
 }
 
 /// The response to a `POST /mcp` that reports while it runs: server-sent events, the last of
@@ -184,10 +177,12 @@ pub(super) fn stream(gw: Arc<Gateway>, running: Running) -> Reply {
                     record,
                     place,
                 }) => {
-                    let body = message(&gw.config, record.as_deref(), &outcome).body;
+                    let body = message(&gw.config, record.as_deref(), &outcome)
+                        .body
+                        .joined();
                     let event = sse::message(&String::from_utf8_lossy(&body));
                     let event = last_event(&gw.config, record, &outcome, sent, event).await;
-                    let event = until_sent(event.into_bytes(), place);
+                    let event = holding(event.into(), place);
                     Some((Ok(Frame::data(event)), None))
                 }
             }
@@ -211,7 +206,9 @@ pub(super) fn listen(gw: Arc<Gateway>, listening: Listening) -> Reply {
                     let event = match &outcome {
                         Ok(Answer::Accepted) => String::new(),
                         outcome => {
-                            let body = message(&gw.config, record.as_deref(), outcome).body;
+                            let body = message(&gw.config, record.as_deref(), outcome)
+                                .body
+                                .joined();
                             sse::message(&String::from_utf8_lossy(&body))
                         }
                     };
@@ -240,7 +237,9 @@ async fn last_event(
     match record.close(outcome, sent + event.len()).kept().await {
         Ok(()) => event,
         Err(NotKept) => {
-            let body = message(config, Some(&record), &Err(Refusal::Overloaded)).body;
+            let body = message(config, Some(&record), &Err(Refusal::Overloaded))
+                .body
+                .joined();
             sse::message(&String::from_utf8_lossy(&body))
         }
     }
@@ -264,13 +263,13 @@ where
 /// A JSON-RPC response and how it travels when it travels alone.
 struct Wire {
     status: StatusCode,
-    body: Vec<u8>,
+    body: Whole,
     challenge: Option<String>,
 }
 
 /// The body of an answer, for benchmarks.
 #[doc(hidden)]
-pub fn written(config: &Config, outcome: &Result<Answer, Refusal>) -> Vec<u8> {
+pub fn written(config: &Config, outcome: &Result<Answer, Refusal>) -> impl Body<Data = Bytes> {
     message(config, None, outcome).body
 }
 
@@ -278,23 +277,23 @@ fn message(config: &Config, record: Option<&Record>, outcome: &Result<Answer, Re
     let id = record.and_then(Record::id);
     match outcome {
         Ok(Answer::Result { result, .. } | Answer::Session { result, .. }) => {
-            match serde_json::to_vec(&Success {
-                jsonrpc: "2.0",
-                id,
-                result,
-            }) {
-                Ok(body) => Wire {
-                    status: StatusCode::OK,
-                    body,
-                    challenge: None,
-                },
+            let mut before = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+            match serde_json::to_writer(&mut before, &id) {
+                Ok(()) => {
+                    before.extend_from_slice(br#","result":"#);
+                    Wire {
+                        status: StatusCode::OK,
+                        body: Whole::around(before, result.bytes(), b"}"),
+                        challenge: None,
+                    }
+                }
                 Err(error) => refused(config, id, None, &Refusal::Internal(error.to_string())),
             }
         }
         // Neither a stream nor a batch is told in one message: see `listen` and `batch`.
         Ok(Answer::Accepted | Answer::Listening(_) | Answer::Batch(_)) => Wire {
             status: StatusCode::ACCEPTED,
-            body: Vec::new(),
+            body: Whole::default(),
             challenge: None,
         },
         Err(refusal) => refused(config, id, record.and_then(Record::version), refusal),
@@ -313,36 +312,25 @@ fn refused(
     if let Some(data) = told.data {
         error["data"] = data;
     }
-    let body = json!({ "jsonrpc": "2.0", "id": id, "error": error })
-        .to_string()
-        .into_bytes();
+    let body = json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string();
     Wire {
         status: told.status,
-        body,
+        body: body.into(),
         challenge: told.challenge,
     }
 }
 
 /// The bytes of an answer, with the caller's place among the requests: it is given back when the
 /// last of them has left for the client, or the connection is gone.
-fn until_sent(body: Vec<u8>, place: Option<Place>) -> Bytes {
-    struct Held(
-        Vec<u8>,
-        #[expect(dead_code, reason = "held until dropped")] Place,
-    );
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
+fn until_sent(body: Whole, place: Option<Place>) -> Whole {
     match place {
-        Some(place) => Bytes::from_owner(Held(body, place)),
-        None => body.into(),
+        Some(place) => body.holding(place),
+        None => body,
     }
 }
 
-fn with_body(status: StatusCode, body: Bytes) -> Reply {
-    let mut reply = Response::new(Either::Left(Full::new(body)));
+fn with_body(status: StatusCode, body: Whole) -> Reply {
+    let mut reply = Response::new(Either::Left(body));
     *reply.status_mut() = status;
     reply
         .headers_mut()
@@ -354,14 +342,13 @@ fn with_body(status: StatusCode, body: Bytes) -> Reply {
 }
 
 fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Either::Left(Full::default()));
+    let mut reply = Response::new(Either::Left(Whole::default()));
     *reply.status_mut() = status;
     reply
 }
 
 /// How many bytes of body a response has.
 pub(super) fn size(reply: &Reply) -> usize {
-    use hyper::body::Body as _;
     reply
         .body()
         .size_hint()

@@ -100,6 +100,11 @@ pub(crate) fn readable(json: &str) -> String {
     string(json).unwrap_or_else(|| json.to_owned())
 }
 
+/// The same of what is not needed any more: it may be large, and is not copied.
+pub(crate) fn as_text(json: Json) -> String {
+    string(&json).unwrap_or(json)
+}
+
 /// The reason that an error body gives: its `error`, as text or as JSON, or all of a body that is
 /// one text.
 pub(crate) fn reason(body: &str) -> String {

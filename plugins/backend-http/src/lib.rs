@@ -78,11 +78,10 @@ impl Backend for HttpBackend {
             return Err(CallError::not_found(&call.tool));
         }
         let json = ask(target, caller, &call.tool, &call.arguments)?;
-        let reply = Reply::text(answer::readable(&json));
         Ok(if call.structured {
-            reply.structured(json)
+            Reply::text(answer::readable(&json)).structured(json)
         } else {
-            reply
+            Reply::text(answer::as_text(json))
         })
     }
 

@@ -61,6 +61,9 @@ struct Options {
     /// The `cortex-gateway` binary.
     #[arg(long, value_name = "FILE")]
     gateway: PathBuf,
+    /// Another build of it, measured in turn with the first: what a change is worth. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
     /// Directory with the components.
     #[arg(long, value_name = "DIR")]
     plugins: PathBuf,

@@ -113,19 +113,24 @@ impl Stage {
         let plugins = self.plugins(options, &group.others)?;
         let mut gateways = Vec::new();
         for scenario in &group.scenarios {
-            let gateway = self
-                .gateway(options, &behind, &plugins, scenario.instances, &[])
-                .await
-                .with_context(|| scenario.name.clone())?;
-            let at = (gateway.pid, gateway.address);
-            let most = scenario.most_calls;
-            gateways.push(middle(
-                &scenario.name,
-                Role::Gateway,
-                scenario.call,
-                at,
-                most,
-            )?);
+            let builds = std::iter::once(&options.gateway).chain(&options.against);
+            for (number, build) in builds.enumerate() {
+                let options = Options {
+                    gateway: build.clone(),
+                    ..options.clone()
+                };
+                let mut name = scenario.name.clone();
+                if number > 0 {
+                    name = format!("{name}, {}", build.display());
+                }
+                let gateway = self
+                    .gateway(&options, &behind, &plugins, scenario.instances, &[])
+                    .await
+                    .with_context(|| name.clone())?;
+                let at = (gateway.pid, gateway.address);
+                let (call, most) = (scenario.call, scenario.most_calls);
+                gateways.push(middle(&name, Role::Gateway, call, at, most)?);
+            }
         }
         if let Some(first) = gateways.first().filter(|_| group.echo) {
             let mut one = Connection::alone(first.address, first.call.exchange).await?;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Answer, meta, to_answer};
+use super::{Answer, SHORT, meta, to_answer, to_answer_of};
 use crate::mcp::json;
 use crate::mcp::version::ProtocolVersion;
 use crate::pipeline::{Gateway, Refusal};
@@ -61,6 +61,7 @@ pub(in crate::pipeline) fn tool_result(
     version: ProtocolVersion,
     outcome: ToolResult,
 ) -> Result<Answer, String> {
+    let about = size_of(&outcome);
     let content = outcome
         .content
         .into_iter()
@@ -86,7 +87,7 @@ pub(in crate::pipeline) fn tool_result(
         meta: meta(gw, version, outcome.meta)?,
         extra: json::further_members(outcome.extra, OWN_MEMBERS)?,
     };
-    to_answer(&result, error_code)
+    to_answer_of(about, &result, error_code)
 }
 
 /// What one of the gateway's own tools tells: a JSON object, as text and as structured content.
@@ -142,6 +143,19 @@ pub(in crate::pipeline) fn tool_error(
     code: &str,
 ) -> Result<Answer, Refusal> {
     tool_failure(gw, version, message, code, None).map_err(Refusal::Internal)
+}
+
+/// About how long the result will be, in bytes. In a text that is JSON by itself, about each eighth character is
+/// written as two.
+fn size_of(outcome: &ToolResult) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let blocks = outcome.content.iter().map(|block| match block {
+        Content::Text(text) => text.len() + text.len() / 6,
+        Content::Image(blob) | Content::Audio(blob) => blob.data.len() * 4 / 3,
+        Content::Block(text) => text.len(),
+    });
+    let others = [&outcome.structured_content, &outcome.meta, &outcome.extra];
+    SHORT + blocks.sum::<usize>() + others.map(length).iter().sum::<usize>()
 }
 
 fn block(content: Content) -> Result<Block, String> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{About, Call, Wrong, architecture, arguments, object, reads_only};
 use crate::catalog::Kind;
+use crate::mcp::json::Text;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::intent::{Action, Context, Intent};
 use crate::pipeline::{Refusal, adapter, lists, notices, policy};
@@ -92,7 +93,7 @@ pub(super) async fn read(call: &Call<'_>) -> Result<Value, Wrong> {
     };
     let permit = policy::permit(gw, intent).await?;
     match adapter::run(gw, permit, None, notices::nowhere()).await {
-        Ok(Answer::Result { result, .. }) => told(&uri, result.get()),
+        Ok(Answer::Result { result, .. }) => told(&uri, &result),
         Ok(_) => Err(Wrong::Failed(
             "unsupported",
             "The resource cannot be read this way".to_owned(),
@@ -113,9 +114,9 @@ fn unknown() -> Wrong {
 }
 
 /// The texts of a result of `resources/read`, joined.
-fn told(uri: &str, result: &str) -> Result<Value, Wrong> {
+fn told(uri: &str, result: &Text) -> Result<Value, Wrong> {
     let internal = |e: serde_json::Error| Wrong::Refused(Refusal::Internal(e.to_string()));
-    let result: Value = serde_json::from_str(result).map_err(internal)?;
+    let result: Value = result.parse().map_err(internal)?;
     let contents = result["contents"].as_array().map_or(&[][..], Vec::as_slice);
     let texts: Vec<&str> = contents
         .iter()

@@ -15,7 +15,7 @@ use crate::pipeline::{Contract, Refusal};
 
 /// A JSON body.
 fn json_body(status: StatusCode, value: &Value) -> Reply {
-    with_body(status, value.to_string().into_bytes().into())
+    with_body(status, value.to_string().into())
 }
 
 /// The answer to who is no MCP client, or is somewhere else.
