@@ -125,7 +125,9 @@ macro_rules! kind {
                 store: &mut Store<State>,
             ) -> wasmtime::Result<$exports> {
                 Ok(match self {
-                    Self::V0_1(pre) => $exports::V0_1(pre.instantiate_async(store).await?),
+                    Self::V0_1(pre) => {
+                        $exports::V0_1(Box::new(pre.instantiate_async(store).await?))
+                    }
                     Self::V0_2(pre, places) => {
                         $exports::V0_2(pre.instantiate_async(store).await?, Arc::clone(places))
                     }
@@ -135,7 +137,7 @@ macro_rules! kind {
 
         /// What an instance of it exports.
         pub(super) enum $exports {
-            V0_1(v0_1::$module::$world),
+            V0_1(Box<v0_1::$module::$world>),
             V0_2(Instance, Arc<$places>),
         }
 
