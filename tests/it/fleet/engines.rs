@@ -205,7 +205,8 @@ async fn allowances(a: &Fleet, b: &Fleet) {
         allowed <= 30 + grown && allowed + late >= 30,
         "{allowed}, {late} late"
     );
-    assert!(longest <= Duration::from_secs(2), "{longest:?}");
+    // One in two seconds; and who reads the clock before another who is counted first waits for that moment, too.
+    assert!(longest <= Duration::from_secs(3), "{longest:?}");
     until("too early", async || {
         matches!(a.spend(b"caller", per_minute).await, Ok(Spent::Wait(_)))
     })
