@@ -246,8 +246,10 @@ async fn redis_conforms() {
     };
     let keys = redis.command(&["KEYS", "*"]);
     assert!(keys.contains("cortex:test:"));
-    // Keys of any bytes are printed on lines of their own.
-    for key in keys.lines().filter(|key| key.starts_with("cortex:")) {
+    // Keys of any bytes are printed on lines of their own. One that was put again by an answer that came late
+    // cannot be named on a command line.
+    let nameable = |key: &&str| key.starts_with("cortex:") && !key.contains('\0');
+    for key in keys.lines().filter(nameable) {
         assert!(key.starts_with("cortex:test:"), "{key}");
         // Everything ends by itself, but for the name of the epoch.
         let ends = redis.command(&["TTL", key]) != "-1";
