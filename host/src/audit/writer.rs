@@ -92,7 +92,8 @@ impl Writer {
                         break;
                     }
                     // A write and a wake-up cost the same for many records as for one: where others are on their way,
-                    // whoever is ready to run comes first.
+                    // whoever is ready to run comes first. Streams hold a place, too: with some of them open it is done
+                    // for nothing where nobody else calls.
                     if receiver.max_capacity() - receiver.capacity() > 1 {
                         tokio::task::yield_now().await;
                         while waiting.len() < GROUP

@@ -69,7 +69,7 @@ impl Line {
 /// called how. In brackets: the arguments in the words of the line before.
 ///
 /// That exports are of the types that they should be is looked at for all of them once, when a component is
-/// loaded, and later for those that are called: it would take as long as half an instantiation each time.
+/// loaded, and later for those that are called: it would take a third of an instantiation each time.
 macro_rules! kind {
     (
         $(#[$doc:meta])*
