@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tracing::error;
 
 use crate::config::{AuditConfig, Durability};
@@ -40,7 +40,7 @@ use crate::vault::Owner;
 use anchor::{Anchor, End};
 use keys::{Keys, Known};
 use positions::Positions;
-use state::State;
+use state::{State, UnderWay};
 use supervise::Supervisor;
 use trail::Trail;
 use writer::{Message, Writer};
@@ -87,13 +87,29 @@ pub enum OpenError {
 /// A place in the queue, held for one record.
 pub struct Place {
     permit: OwnedPermit<Message>,
-    answered: bool,
+    /// Who writes, if the answer waits for it.
+    writer: Option<Arc<Mutex<Writer>>>,
+    /// Until the request only waits.
+    under_way: Option<UnderWay>,
 }
 
 impl Place {
-    /// Puts the record into its place.
-    pub fn fill(self, draft: Draft) -> Receipt {
-        let (ack, receipt) = self.answered.then(oneshot::channel).unzip();
+    /// From now on the request waits for something to happen, for hours perhaps.
+    pub fn rests(&mut self) {
+        self.under_way = None;
+    }
+
+    /// Puts the record into its place. Whoever is alone writes it right away: to wake another task for it, and to be
+    /// waked by that, takes longer. Several are better written together.
+    pub fn fill(self, mut draft: Draft) -> Receipt {
+        let others = self.under_way.is_none_or(UnderWay::over);
+        if !others
+            && let Some(mut writer) = self.writer.as_ref().and_then(|w| w.try_lock().ok())
+            && writer.keep_at_once(&mut draft)
+        {
+            return Receipt::none();
+        }
+        let (ack, receipt) = self.writer.map(|_| oneshot::channel()).unzip();
         self.permit.send(Message { draft, ack });
         Receipt(receipt)
     }
@@ -124,7 +140,8 @@ impl Receipt {
 /// The queue in front of the trail, and what is known of it.
 pub struct Queue {
     sender: mpsc::Sender<Message>,
-    answered: bool,
+    /// Who writes, if answers wait for it.
+    writer: Option<Arc<Mutex<Writer>>>,
     state: Arc<State>,
     reader: Reader,
 }
@@ -157,7 +174,8 @@ impl Queue {
         let permit = self.sender.clone().try_reserve_owned();
         Ok(Place {
             permit: permit.map_err(|_| full(()))?,
-            answered: self.answered,
+            writer: self.writer.clone(),
+            under_way: Some(UnderWay::new(&self.state)),
         })
     }
 
@@ -372,15 +390,16 @@ pub async fn start(
     .await;
     // A write that goes to the system's memory takes less time than to wake another thread for it, and every answer
     // waits for one. What goes to the disk is waited for elsewhere.
-    let writer = tokio::spawn(writer.run(receiver));
+    let writer = Arc::new(Mutex::new(writer));
+    let is_waited_for = config.durability == Durability::Answered;
     let queue = Queue {
         sender,
-        answered: config.durability == Durability::Answered,
+        writer: is_waited_for.then(|| Arc::clone(&writer)),
         state,
         reader,
     };
     let delivery = Delivery {
-        writer,
+        writer: tokio::spawn(writer::run(writer, receiver)),
         hurry,
         supervisor,
         temporary,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) refused: AtomicU64,
     /// Records that were taken from the queue, and wait for the keys of their subjects.
     pub(super) aside: AtomicUsize,
+    /// Requests that have a place and are being worked on.
+    under_way: AtomicUsize,
     /// Why requests are refused.
     trouble: ArcSwapOption<String>,
     outage: Mutex<Outage>,
@@ -63,6 +65,7 @@ impl State {
             dropped: AtomicU64::default(),
             refused: AtomicU64::default(),
             aside: AtomicUsize::default(),
+            under_way: AtomicUsize::default(),
             trouble: ArcSwapOption::empty(),
             outage: Mutex::default(),
         }
@@ -135,6 +138,34 @@ impl State {
 
     pub(super) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Whether requests are being worked on that have not handed in their records yet.
+    pub(super) fn others_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One request that is being worked on.
+pub(super) struct UnderWay(Arc<State>);
+
+impl UnderWay {
+    pub(super) fn new(state: &Arc<State>) -> Self {
+        state.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(state))
+    }
+
+    /// It is over. Whether others are under way.
+    pub(super) fn over(self) -> bool {
+        let state = Arc::clone(&self.0);
+        drop(self);
+        state.others_under_way()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicUsize;
+
 use serde_json::Value;
 
 use super::*;
@@ -17,6 +19,7 @@ struct Bench {
 struct Open {
     queue: Queue,
     writer: tokio::task::JoinHandle<()>,
+    begun: AtomicUsize,
 }
 
 impl Bench {
@@ -78,14 +81,16 @@ impl Bench {
             lines: Vec::new(),
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
+        let writer = Arc::new(Mutex::new(writer));
         Open {
             queue: Queue {
                 sender,
-                answered: true,
+                writer: Some(Arc::clone(&writer)),
                 state,
                 reader,
             },
-            writer: tokio::spawn(writer.run(receiver)),
+            writer: tokio::spawn(writer::run(writer, receiver)),
+            begun: AtomicUsize::default(),
         }
     }
 }
@@ -99,9 +104,11 @@ impl Open {
         }
     }
 
-    /// Hands a record over, if it finds a place.
+    /// Hands a record over, if it finds a place: in turn as the only request, and beside another one.
     fn begin(&self, subject: &str, tool: &str) -> Option<Receipt> {
         let place = self.queue.reserve().ok()?;
+        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
+        let _other = (begun % 2 == 1).then(|| UnderWay::new(&self.queue.state));
         let mut draft = Draft {
             owner: Some(Owner {
                 issuer: Issuer::new("https://issuer.example"),
@@ -177,6 +184,49 @@ async fn a_trail_goes_on_after_a_restart() {
     let extent = open.queue.reader.extent().await.expect("read");
     assert_eq!((extent.oldest, extent.newest), (1, 4));
     assert_eq!(extent.gaps, [0; 0]);
+    open.close().await;
+}
+
+#[tokio::test]
+async fn whoever_is_alone_writes_and_all_others_are_written_together() {
+    let bench = Bench::new().await;
+    let open = bench.open().await;
+    // Her key is there from here on.
+    assert!(open.keep("ann", "search").await);
+    let draft = || Draft {
+        owner: Some(Owner {
+            issuer: Issuer::new("https://issuer.example"),
+            subject: Subject::new("ann"),
+        }),
+        ..Draft::default()
+    };
+    let reserve = || open.queue.reserve().expect("a place");
+    let is_written = |receipt: &Receipt| receipt.0.is_none();
+    let alone = reserve().fill(draft());
+    assert!(is_written(&alone), "at once");
+    let (first, second) = (reserve(), reserve());
+    let first = first.fill(draft());
+    assert!(!is_written(&first), "another one is under way");
+    let second = second.fill(draft());
+    first.kept().await.expect("kept");
+    second.kept().await.expect("kept");
+    // Whoever rests is in nobody's way.
+    let mut resting = reserve();
+    resting.rests();
+    assert!(is_written(&reserve().fill(draft())));
+    let resting = resting.fill(draft());
+    assert!(!is_written(&resting));
+    resting.kept().await.expect("kept");
+    // And while the writer is at work, its queue takes what comes.
+    let writer = open.queue.writer.clone().expect("one that is waited for");
+    let busy = writer.lock().await;
+    let waits = reserve().fill(draft());
+    assert!(!is_written(&waits));
+    drop(busy);
+    waits.kept().await.expect("kept");
+    let verified = open.verify().await;
+    assert_eq!((verified.finding, verified.records), (None, 7));
+    drop(writer);
     open.close().await;
 }
 
@@ -397,7 +447,7 @@ async fn what_was_set_aside_is_written_before_the_end_and_its_answers_do_not_wai
     let waiting = open.begin("bob", "search").expect("a place");
     assert!(waiting.kept().await.is_err(), "it was let go");
     assert_eq!(open.queue.figures().queued, 1);
-    let Open { queue, writer } = open;
+    let Open { queue, writer, .. } = open;
     drop(queue);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!writer.is_finished());

@@ -3,17 +3,18 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use super::anchor::{Anchor, End};
 use super::aside::{Aside, HELD, Keyed};
-use super::keys::{Keys, SubjectKey};
+use super::keys::{Keys, Known, SubjectKey};
 use super::positions::Positions;
 use super::record::Draft;
 use super::state::State;
@@ -66,61 +67,85 @@ pub(super) struct Writer {
     pub(super) lines: Vec<u8>,
 }
 
-impl Writer {
-    /// Writes until nobody can send any more.
-    pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<Message>) {
-        let (checkpoints, taken) = mpsc::unbounded_channel();
-        let keeper = tokio::spawn(keep_safe(self.store.clone(), taken));
-        let mut saved = 0;
-        let mut looked = Instant::now();
-        let mut waiting = Vec::with_capacity(GROUP);
-        let mut aside = Aside::new(Arc::clone(&self.keys), Arc::clone(&self.state));
-        self.look_after(&checkpoints).await;
-        loop {
-            let pause = if self.state.is_refusing() {
-                RETRY
-            } else {
-                TICK
-            };
-            let left = pause.saturating_sub(looked.elapsed());
-            tokio::select! {
-                // What is ready of what was set aside is older than what comes.
-                biased;
-                ready = aside.next() => self.keep(ready).await,
-                got = receiver.recv_many(&mut waiting, GROUP) => {
-                    if got == 0 {
-                        break;
-                    }
-                    // A write and a wake-up cost the same for many records as for one: where others are on their way,
-                    // whoever is ready to run comes first. Streams hold a place, too: with some of them open it is done
-                    // for nothing where nobody else calls.
-                    if receiver.max_capacity() - receiver.capacity() > 1 {
-                        tokio::task::yield_now().await;
-                        while waiting.len() < GROUP
-                            && let Ok(message) = receiver.try_recv()
-                        {
-                            waiting.push(message);
-                        }
-                    }
-                    let ready = aside.sort(&mut waiting);
-                    self.keep(ready).await;
+/// Writes until nobody can send any more. Between two groups the writer is free for who has one record only.
+pub(super) async fn run(writer: Arc<Mutex<Writer>>, mut receiver: mpsc::Receiver<Message>) {
+    let (checkpoints, taken) = mpsc::unbounded_channel();
+    let mut saved = 0;
+    let mut looked = Instant::now();
+    let mut waiting = Vec::with_capacity(GROUP);
+    let (state, keeper, mut aside) = {
+        let mut writer = writer.lock().await;
+        let keeper = tokio::spawn(keep_safe(writer.store.clone(), taken));
+        writer.look_after(&checkpoints).await;
+        let state = Arc::clone(&writer.state);
+        let aside = Aside::new(Arc::clone(&writer.keys), Arc::clone(&state));
+        (state, keeper, aside)
+    };
+    loop {
+        let pause = if state.is_refusing() { RETRY } else { TICK };
+        let left = pause.saturating_sub(looked.elapsed());
+        let ready = tokio::select! {
+            // What is ready of what was set aside is older than what comes.
+            biased;
+            ready = aside.next() => ready,
+            got = receiver.recv_many(&mut waiting, GROUP) => {
+                if got == 0 {
+                    break;
                 }
-                () = tokio::time::sleep(left) => {}
+                // A write and a wake-up cost the same for many records as for one: where others are on their way,
+                // whoever is ready to run comes first.
+                if state.others_under_way() {
+                    tokio::task::yield_now().await;
+                    while waiting.len() < GROUP
+                        && let Ok(message) = receiver.try_recv()
+                    {
+                        waiting.push(message);
+                    }
+                }
+                aside.sort(&mut waiting)
             }
-            let full = self.state.bytes.load(Ordering::Relaxed) >= self.config.spool_bytes;
-            let newly_full = full && !self.state.is_refusing();
-            if newly_full || looked.elapsed() >= pause || self.trail.is_due(SystemTime::now()) {
-                looked = Instant::now();
-                aside.let_go();
-                self.look_after(&checkpoints).await;
-                self.checkpoint(&checkpoints, &mut saved);
-            }
+            () = tokio::time::sleep(left) => Vec::new(),
+        };
+        let mut writer = writer.lock().await;
+        writer.keep(ready).await;
+        let newly_full = writer.is_full() && !state.is_refusing();
+        if newly_full || looked.elapsed() >= pause || writer.trail.is_due(SystemTime::now()) {
+            looked = Instant::now();
+            aside.let_go();
+            writer.look_after(&checkpoints).await;
+            writer.checkpoint(&checkpoints, &mut saved);
         }
-        self.finish(aside).await;
-        self.checkpoint(&checkpoints, &mut saved);
-        drop(checkpoints);
-        // It has nothing else to do than what it was given.
-        let _ = keeper.await;
+    }
+    let mut writer = writer.lock().await;
+    writer.finish(aside).await;
+    writer.checkpoint(&checkpoints, &mut saved);
+    drop((writer, checkpoints));
+    // It has nothing else to do than what it was given.
+    let _ = keeper.await;
+}
+
+impl Writer {
+    /// Keeps one record without anybody being waked for it. False, and nothing is kept: something has to be done
+    /// first that takes time, or is wrong.
+    pub(super) fn keep_at_once(&mut self, draft: &mut Draft) -> bool {
+        let hindered = self.state.is_refusing() || self.is_full();
+        if hindered || self.trail.is_due(SystemTime::now()) {
+            return false;
+        }
+        let Known::Fresh(key) = self.keys.known(&draft.owner) else {
+            return false;
+        };
+        let kept = self.try_keep(slice::from_mut(draft), slice::from_ref(&key));
+        if kept.is_ok() {
+            self.kept(1);
+        }
+        // The same goes wrong for who can wait until it does not.
+        kept.is_ok()
+    }
+
+    /// Whether the files are as long together as they may be.
+    fn is_full(&self) -> bool {
+        self.state.bytes.load(Ordering::Relaxed) >= self.config.spool_bytes
     }
 
     /// Keeps what was set aside, until the gateway may wait no longer.
@@ -148,7 +173,8 @@ impl Writer {
         }
         let since = Instant::now();
         let mut acks = Vec::with_capacity(group.len());
-        let (mut drafts, mut keys) = (Vec::new(), Vec::new());
+        let mut drafts = Vec::with_capacity(group.len());
+        let mut keys = Vec::with_capacity(group.len());
         for (message, key) in group {
             acks.extend(message.ack);
             drafts.push(message.draft);
@@ -179,6 +205,11 @@ impl Writer {
             // Whoever waited may be gone.
             let _ = ack.send(());
         }
+        self.kept(count);
+    }
+
+    /// So many records were kept.
+    fn kept(&self, count: u64) {
         State::add(&self.state.written, count);
         self.state
             .bytes

@@ -145,6 +145,13 @@ impl Record {
         })
     }
 
+    /// From now on the request waits for something to happen.
+    pub(super) fn rests(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.rests();
+        }
+    }
+
     /// Takes the record back: others tell what happened.
     pub(super) fn withdraw(&mut self) {
         self.place = None;

@@ -224,7 +224,8 @@ impl Opened {
 }
 
 impl Listening {
-    pub(super) fn new(gw: Arc<Gateway>, opened: Opened, record: Box<Record>) -> Self {
+    pub(super) fn new(gw: Arc<Gateway>, opened: Opened, mut record: Box<Record>) -> Self {
+        record.rests();
         Self {
             gw,
             first: Some(opened.first.clone()),
