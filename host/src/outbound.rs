@@ -129,6 +129,7 @@ impl Client {
         timeout: Duration,
         max_body: usize,
     ) -> Result<Answer, SendError> {
+        // Not by `within`, which would keep it twice.
         let exchange = async {
             let (parts, body) = self.begin(request).await?;
             let body = read_bounded(body, max_body).await?;
@@ -138,7 +139,10 @@ impl Client {
                 body,
             })
         };
-        within(timeout, exchange).await
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late(timeout)),
+        }
     }
 
     /// Sends one request and waits for status and header of the answer. Dropping the body, or
@@ -213,10 +217,13 @@ async fn within<T>(
     timeout: Duration,
     exchange: impl Future<Output = Result<T, SendError>>,
 ) -> Result<T, SendError> {
-    let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     tokio::time::timeout(timeout, exchange)
         .await
-        .map_err(|_| SendError::Timeout(ms))?
+        .map_err(|_| late(timeout))?
+}
+
+fn late(timeout: Duration) -> SendError {
+    SendError::Timeout(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX))
 }
 
 /// A body that announces more than `max` bytes is not begun.
@@ -246,6 +253,8 @@ async fn read_bounded(mut body: Incoming, max: usize) -> Result<Bytes, SendError
         }
         // One frame is the usual case and is not copied.
         match first.take() {
+            // Nothing comes any more of an answer that said how long it is.
+            None if rest.is_empty() && body.is_end_stream() => return Ok(data),
             None if rest.is_empty() => first = Some(data),
             None => rest.extend_from_slice(&data),
             Some(begin) => {

@@ -304,7 +304,8 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
     let (reporter, mut reports) = notices::channel(&arrival.head.headers);
     let gateway = Arc::clone(&gw);
     let (id, trace) = (arrival.id, record.trace());
-    let work = async move {
+    // Boxed here, so that it is moved once: it is large.
+    let work = Box::pin(async move {
         let gw = gateway;
         let mut place = None;
         let outcome = run(&gw, arrival, &mut record, &mut place, reporter).await;
@@ -313,7 +314,7 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
             record: Some(record),
             place,
         }
-    };
+    });
     let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> =
         Box::pin(trace::within(id, trace, work));
     let finished = tokio::select! {

@@ -30,7 +30,7 @@ pub(super) type Ended = Result<Result<Outcome, CallError>, Fault>;
 /// A call that is under way.
 pub(super) struct Running {
     work: Pin<Box<dyn Future<Output = Ended> + Send>>,
-    questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<Box<Question>>,
 }
 
 /// What comes next of a call.
@@ -44,7 +44,7 @@ pub(super) enum Next {
 impl Running {
     pub(super) fn new(
         work: impl Future<Output = Ended> + Send + 'static,
-        questions: mpsc::Receiver<Question>,
+        questions: mpsc::Receiver<Box<Question>>,
     ) -> Self {
         Self {
             work: Box::pin(work),
@@ -62,7 +62,7 @@ impl Running {
     pub(super) async fn next(&mut self) -> Next {
         tokio::select! {
             biased;
-            Some(question) = self.questions.recv() => Next::Asks(question),
+            Some(question) = self.questions.recv() => Next::Asks(*question),
             ended = &mut self.work => Next::Ended(ended),
         }
     }

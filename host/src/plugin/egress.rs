@@ -224,23 +224,24 @@ impl Egress {
                 )));
             }
         };
-        let mut built = http::Request::builder().method(method).uri(uri);
         if request.headers.len() > MAX_HEADERS {
             return Err(invalid(format!("more than {MAX_HEADERS} header fields")));
         }
+        // With room for the credential, and for what the host tells of a trace.
+        let mut headers = HeaderMap::with_capacity(request.headers.len() + 3);
         for Header { name, value } in request.headers {
             let (name, value) = field(&name, &value).map_err(invalid)?;
-            built = built.header(name, value);
+            headers.append(name, value);
         }
         if let Some((name, value)) = self.credential(&request.credential, &origin, at_home)? {
             // A plugin must not be able to stand beside it with a value of its own.
-            if let Some(headers) = built.headers_mut() {
-                headers.insert(name, value);
-            }
+            headers.insert(name, value);
         }
-        built
-            .body(request.body.unwrap_or_default().into())
-            .map_err(|_| invalid("the request cannot be sent".to_owned()))
+        let mut built = http::Request::new(request.body.unwrap_or_default().into());
+        *built.method_mut() = method;
+        *built.uri_mut() = uri;
+        *built.headers_mut() = headers;
+        Ok(built)
     }
 
     /// Where a URL leads, and whether that is the backend of the call. An error when it may not be reached.

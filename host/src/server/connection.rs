@@ -79,8 +79,8 @@ pub(super) async fn serve(
             }
             Ok::<_, Infallible>(reply)
         };
-        // Boxed, so that the connection can be taken apart when it has failed.
-        Box::pin(trace::within(id, None, answer))
+        // Boxed, so that the connection can be taken apart when it has failed; and within, so that it is moved once.
+        Box::pin(trace::within(id, None, Box::pin(answer)))
     });
     let socket = TokioIo::new(Socket::new(stream, bounds.write_time));
     let mut connection = hyper::server::conn::http1::Builder::new()
