@@ -17,12 +17,16 @@ cargo xtask <task>
                                      target/components unless told otherwise
   test [-- ARGS…]                    build what the tests need, then `cargo test --workspace ARGS…`
   lint                               formatting, clippy, and cargo-deny where it is installed
-  bench [-- ARGS…]                   measure a release build of the gateway beside raw hyper
+  bench [-- ARGS…]                   measure a release build of the gateway beside raw hyper, or with
+                                     `--production` among ARGS the build for production
   bench --micro [-- ARGS…]           measure the parts of one request by themselves
   bench --scaling [ARGS…]            measure 1, 2 and 3 gateways that share PostgreSQL and Redis; needs
                                      both, and HAProxy
   soak [--minutes N]                 use a release build of the gateway for so long (60 unless told
                                      otherwise) while everything around it changes
+  production [--out FILE]            build the gateway for production: with jemalloc, and arranged by
+                                     what the benchmark makes it do; prints where it is; needs
+                                     llvm-profdata and make
   fuzz [TARGET…] [--seconds N | --runs N]
                                      look for input that breaks the parser, the header validator or
                                      the token verifier, for 60 s each unless told otherwise; needs
@@ -76,6 +80,11 @@ pub enum Task {
         /// For how long.
         minutes: u64,
     },
+    /// Build the gateway for production.
+    Production {
+        /// Where to put it.
+        out: Option<PathBuf>,
+    },
     /// Run fuzz targets.
     Fuzz {
         /// Which ones; none means all.
@@ -110,6 +119,7 @@ impl Task {
                 })
             }
             Some("soak") => parse_soak(args),
+            Some("production") => parse_production(args),
             Some("fuzz") => parse_fuzz(args),
             Some("lint") => match args.next() {
                 None => Ok(Self::Lint),
@@ -167,6 +177,17 @@ fn parse_soak(mut args: impl Iterator<Item = String>) -> Result<Task> {
             .ok_or_else(|| Error::new(format!("`--minutes {value}`: expected a number above 0")))?;
     }
     Ok(Task::Soak { minutes })
+}
+
+fn parse_production(mut args: impl Iterator<Item = String>) -> Result<Task> {
+    let mut out = None;
+    while let Some(word) = args.next() {
+        match word.as_str() {
+            "--out" => out = Some(PathBuf::from(value_of("--out", args.next())?)),
+            word => return Err(unknown(word)),
+        }
+    }
+    Ok(Task::Production { out })
 }
 
 fn parse_fuzz(mut args: impl Iterator<Item = String>) -> Result<Task> {
@@ -265,6 +286,13 @@ mod tests {
             "bench --micro -- token",
             Task::Micro {
                 args: words("token"),
+            },
+        );
+        check("production", Task::Production { out: None });
+        check(
+            "production --out x",
+            Task::Production {
+                out: Some("x".into()),
             },
         );
         check("soak", Task::Soak { minutes: 60 });

@@ -11,6 +11,7 @@
 //! | [`demo`] | a gateway and a backend to try, in [`demo::services`], [`demo::calls`] and [`http`]; [`demo::oauth`] adds an authorization server |
 //! | [`checks`] | tests, lints, and the peers that tests talk to |
 //! | [`measures`] | benchmarks, and the soak |
+//! | [`production`] | a release build arranged by what serving makes the gateway do |
 //! | [`fuzz`] | the fuzz targets |
 //! | [`process`], [`interrupt`] | running programs, and stopping them |
 //! | [`workspace`], [`messages`], [`error`] | where things are, what cargo says, what went wrong |
@@ -27,6 +28,7 @@ pub mod interrupt;
 pub mod measures;
 pub mod messages;
 pub mod process;
+pub mod production;
 pub mod wasm_target;
 pub mod workspace;
 
@@ -47,6 +49,7 @@ pub fn run(task: Task) -> Result<()> {
         Task::Bench { args } => measures::bench(&args),
         Task::Micro { args } => measures::micro(&args),
         Task::Soak { minutes } => measures::soak(minutes),
+        Task::Production { out } => production::task(out.as_deref()),
         Task::Lint => checks::lint(),
         Task::Fuzz { targets, bound } => fuzz::task(&targets, bound),
         Task::Help => {

@@ -5,33 +5,39 @@ use std::process::{Command, Stdio};
 
 use crate::components::{self, Show};
 use crate::error::{Error, Result};
-use crate::{binaries, checks, interrupt, process, workspace};
+use crate::{binaries, checks, interrupt, process, production, workspace};
 
 /// Loaded by the gateways that are measured, besides the default ones, and not used: five plugins are what an
 /// ordinary gateway has.
 const FIFTH: &str = "backend-openapi";
 
-/// `cargo xtask bench`: measures a release build.
+/// `cargo xtask bench`: measures a release build, or the one of [`production`].
 pub fn bench(args: &[String]) -> Result<()> {
     if let Some((word, rest)) = args.split_first()
         && word == "--scaling"
     {
         return scaling(rest);
     }
+    let (asked, args): (Vec<_>, Vec<_>) = args.iter().partition(|word| *word == "--production");
     let plugins = plugins()?;
     let guests = made().join("guests");
-    if args.iter().any(|word| word == "--neighbours") {
+    if args.iter().any(|word| *word == "--neighbours") {
         components::build_showing(&["mischief"], &guests, Show::Progress)?;
     }
-    if args.iter().any(|word| word == "--languages") {
+    if args.iter().any(|word| *word == "--languages") {
         relays(&guests)?;
     }
-    eprintln!(
-        "xtask: building the gateway and the benchmark (about ten minutes on two cores the first time)"
-    );
-    let built = binaries::build(&["cortex-gateway", "cortex-bench"], true)?;
-    let [gateway, bench] = &built[..] else {
-        return Err(Error::new("cargo built something else than was asked for"));
+    let (gateway, bench) = if asked.is_empty() {
+        eprintln!(
+            "xtask: building the gateway and the benchmark (about ten minutes on two cores the first time)"
+        );
+        let built = binaries::build(&["cortex-gateway", "cortex-bench"], true)?;
+        let [gateway, bench] = &built[..] else {
+            return Err(Error::new("cargo built something else than was asked for"));
+        };
+        (gateway.clone(), bench.clone())
+    } else {
+        (production::build()?, self::built("cortex-bench")?)
     };
     let mut bench = Command::new(bench);
     bench
@@ -89,10 +95,7 @@ pub fn micro(args: &[String]) -> Result<()> {
 pub fn soak(minutes: u64) -> Result<()> {
     checks::build_components()?;
     eprintln!("xtask: building the gateway (about ten minutes on two cores the first time)");
-    let built = binaries::build(&["cortex-gateway"], true)?;
-    let [gateway] = &built[..] else {
-        return Err(Error::new("cargo built something else than was asked for"));
-    };
+    let gateway = built("cortex-gateway")?;
     let mut test = workspace::cargo();
     test.args(["test", "--workspace", "--test", "it", "--"])
         .args(["--nocapture", "under_load_and_change"])
@@ -101,12 +104,19 @@ pub fn soak(minutes: u64) -> Result<()> {
     process::run(&mut test)
 }
 
+/// A release build of one executable.
+pub(crate) fn built(name: &str) -> Result<PathBuf> {
+    let mut built = binaries::build(&[name], true)?;
+    let built = built.pop();
+    built.ok_or_else(|| Error::new("cargo built something else than was asked for"))
+}
+
 fn made() -> PathBuf {
     workspace::target_dir().join("bench")
 }
 
 /// The components of the gateways that are measured.
-fn plugins() -> Result<PathBuf> {
+pub(crate) fn plugins() -> Result<PathBuf> {
     let plugins = made().join("plugins.d");
     let mut packages = components::DEFAULT.to_vec();
     packages.push(FIFTH);

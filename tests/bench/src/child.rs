@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -14,6 +15,8 @@ use crate::serve::LISTENING;
 
 /// How long a part of our own may take to listen.
 const LONGEST_START: Duration = Duration::from_secs(10);
+/// How long a process may take to end when it is asked to.
+const LONGEST_END: Duration = Duration::from_secs(10);
 /// How much of what a process said last is kept for a message.
 const TAIL: usize = 4096;
 
@@ -110,8 +113,14 @@ impl Process {
         (!text.is_empty()).then(|| format!("{} said:\n{text}", self.name))
     }
 
-    /// Kills it and waits for its end.
+    /// Asks it to end, and waits until it has: a build that counts what runs writes that down at its end.
     pub(crate) async fn stop(&mut self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let (Some(pid), Ok(None)) = (pid, self.child.try_wait())
+            && kill_process(pid, Signal::TERM).is_ok()
+        {
+            let _ = tokio::time::timeout(LONGEST_END, self.child.wait()).await;
+        }
         // It fails only for a process that has already ended.
         let _ = self.child.kill().await;
     }
