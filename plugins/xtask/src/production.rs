@@ -26,8 +26,11 @@ const USES: [&[&str]; 2] = [
 /// And how much of it.
 const MUCH: &[&str] = &["--rounds", "1", "--calls", "3000", "--seconds", "8"];
 
-/// What merges the counts. LLVM's own tool; of an older LLVM, too, as long as it knows the format.
+/// What merges the counts: LLVM's own tool. That of another version than rustc's will do, if it knows the format.
 const MERGER: &str = "llvm-profdata";
+/// How to get it.
+const HINT: &str =
+    "`rustup component add llvm-tools`, or a package of your distribution (Debian: llvm-19)";
 
 /// Builds it, and puts it where it is asked for.
 pub fn task(out: Option<&Path>) -> Result<()> {
@@ -50,7 +53,10 @@ pub fn task(out: Option<&Path>) -> Result<()> {
 pub fn build() -> Result<PathBuf> {
     // First what may be missing: the rest takes a while.
     let (sysroot, host) = (rustc(&["--print", "sysroot"])?, host()?);
-    let merger = merger(Path::new(&sysroot), &host, env::var_os("PATH"))?;
+    let mergers = mergers(Path::new(&sysroot), &host, env::var_os("PATH"));
+    if mergers.is_empty() {
+        return Err(Error::new(format!("`{MERGER}` is not there")).hint(HINT));
+    }
     let plugins = measures::plugins()?;
     eprintln!(
         "xtask: building the benchmark, then the gateway twice (about half an hour on two cores the first time)"
@@ -75,16 +81,7 @@ pub fn build() -> Result<PathBuf> {
         process::output_lines(&mut use_it)?;
     }
     let merged = made.join("merged.profdata");
-    let counted = files(&counts, "profraw");
-    if counted.is_empty() {
-        return Err(Error::new("the gateway that counts has counted nothing"));
-    }
-    process::run(
-        Command::new(merger)
-            .args(["merge", "-o"])
-            .arg(&merged)
-            .args(&counted),
-    )?;
+    merge(&mergers, &counts, &merged)?;
     gateway(&made, &host, &flag("profile-use", &merged))
 }
 
@@ -116,39 +113,54 @@ fn flag(name: &str, path: &Path) -> String {
     format!("-C{name}={}", path.display())
 }
 
-/// The tool: that of the toolchain, or the newest in the search path.
-fn merger(sysroot: &Path, host: &str, search: Option<OsString>) -> Result<PathBuf> {
-    let own = sysroot.join("lib/rustlib").join(host).join("bin");
-    let search = search.unwrap_or_default();
-    let dirs = std::iter::once(own).chain(env::split_paths(&search));
-    let mut found: Option<(u32, PathBuf)> = None;
-    for (n, dir) in dirs.enumerate() {
-        for (version, path) in versions(&dir) {
-            // One without a number is the one that is meant.
-            let version = version.unwrap_or(u32::MAX);
-            if found.as_ref().is_none_or(|(best, _)| version > *best) {
-                found = Some((version, path));
-            }
-        }
-        if n == 0 && found.is_some() {
-            break;
-        }
+/// Merges what was counted, with the first tool that can read it: those of older versions cannot.
+fn merge(mergers: &[PathBuf], counts: &Path, merged: &Path) -> Result<()> {
+    let counted = files(counts, "profraw");
+    if counted.is_empty() {
+        return Err(Error::new("the gateway that counts has counted nothing"));
     }
-    found.map(|(_, path)| path).ok_or_else(|| {
-        Error::new(format!("`{MERGER}` is not there")).hint(
-            "`rustup component add llvm-tools`, or a package of your distribution (Debian: llvm-19)",
-        )
-    })
+    let mut why = String::new();
+    for merger in mergers {
+        let mut merge = Command::new(merger);
+        merge.args(["merge", "-o"]).arg(merged).args(&counted);
+        let done = merge.output().map_err(Error::trying("merge the counts"))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        why = format!(
+            "{} says: {}",
+            merger.display(),
+            said.lines().next().unwrap_or_default()
+        );
+    }
+    Err(Error::new(format!(
+        "no `{MERGER}` that is here can read what was counted; {why}"
+    ))
+    .hint(HINT))
 }
 
-/// The tools in a folder, with the versions in their names.
-fn versions(dir: &Path) -> Vec<(Option<u32>, PathBuf)> {
+/// The tools that are here, the most promising first: that of the toolchain, then those in the search path with a
+/// version in their name, the newest first, then the one without.
+fn mergers(sysroot: &Path, host: &str, search: Option<OsString>) -> Vec<PathBuf> {
+    let own = sysroot.join("lib/rustlib").join(host).join("bin");
+    let mut found: Vec<(u32, PathBuf)> = env::split_paths(&search.unwrap_or_default())
+        .flat_map(|dir| versions(&dir))
+        .collect();
+    // Stable: of the same version the one that is found first.
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    let own = versions(&own).into_iter();
+    own.chain(found).map(|(_, path)| path).collect()
+}
+
+/// The tools in a folder, with the versions in their names; 0: there is none.
+fn versions(dir: &Path) -> Vec<(u32, PathBuf)> {
     let entries = dir.read_dir().into_iter().flatten().filter_map(|e| e.ok());
     let named = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let version = match name.strip_prefix(MERGER)? {
-            "" => None,
-            rest => Some(rest.strip_prefix('-')?.parse().ok()?),
+            "" => 0,
+            rest => rest.strip_prefix('-')?.parse().ok()?,
         };
         Some((version, entry.path()))
     });
@@ -184,29 +196,43 @@ fn rustc(args: &[&str]) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn tool(dir: &Path, name: &str) -> PathBuf {
+    fn tool(dir: &Path, name: &str, script: &str) -> PathBuf {
         fs::create_dir_all(dir).unwrap();
         let path = dir.join(name);
-        fs::write(&path, "").unwrap();
+        fs::write(&path, script).unwrap();
         path
     }
 
     #[test]
-    fn the_tool_of_the_toolchain_is_taken_or_else_the_newest() {
+    fn the_tool_of_the_toolchain_comes_first_and_then_the_newest() {
         let root = env::temp_dir().join(format!("xtask-production-{}", std::process::id()));
         let (sysroot, bin) = (root.join("sysroot"), root.join("bin"));
         let search = env::join_paths([&bin, &root.join("nothing")]).unwrap();
-        let find = || merger(&sysroot, "host", Some(search.clone()));
-        let told = find().unwrap_err().to_string();
+        let find = || mergers(&sysroot, "host", Some(search.clone()));
+        assert_eq!(find(), [PathBuf::new(); 0]);
+        let unnamed = tool(&bin, "llvm-profdata", "");
+        let old = tool(&bin, "llvm-profdata-9", "");
+        tool(&bin, "llvm-profdata-x", "");
+        let newest = tool(&bin, "llvm-profdata-19", "");
+        let own = tool(&sysroot.join("lib/rustlib/host/bin"), "llvm-profdata", "");
+        assert_eq!(find(), [own, newest, old, unnamed]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_tool_that_cannot_read_it_is_passed_over() {
+        let root = env::temp_dir().join(format!("xtask-merge-{}", std::process::id()));
+        let (counts, merged) = (root.join("counts"), root.join("merged"));
+        let run = |mergers: &[&str]| {
+            let mergers: Vec<PathBuf> = mergers.iter().map(PathBuf::from).collect();
+            merge(&mergers, &counts, &merged).map_err(|error| error.to_string())
+        };
+        let nothing = run(&["true"]).unwrap_err();
+        assert!(nothing.contains("counted nothing"), "{nothing}");
+        tool(&counts, "1.profraw", "");
+        assert_eq!(run(&["false", "true"]), Ok(()));
+        let told = run(&["false"]).unwrap_err();
         assert!(told.contains("rustup component add llvm-tools"), "{told}");
-        tool(&bin, "llvm-profdata-9");
-        tool(&bin, "llvm-profdata-x");
-        let newest = tool(&bin, "llvm-profdata-19");
-        assert_eq!(find().unwrap(), newest);
-        let meant = tool(&bin, "llvm-profdata");
-        assert_eq!(find().unwrap(), meant);
-        let own = tool(&sysroot.join("lib/rustlib/host/bin"), "llvm-profdata");
-        assert_eq!(find().unwrap(), own);
         fs::remove_dir_all(root).unwrap();
     }
 }
