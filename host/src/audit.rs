@@ -2,8 +2,8 @@
 //!
 //! A request reserves its place in the bounded queue before it is served, so that its record
 //! always finds room; when the queue or the trail is full, requests are refused rather than left
-//! unrecorded. One thread writes the trail, one for each exporter reads it: an exporter that is slow or
-//! down holds up neither requests nor other exporters. See docs/audit.md.
+//! unrecorded. One task writes the trail, or a request that is alone; a thread for each exporter reads it: an exporter
+//! that is slow or down holds up neither requests nor other exporters. See docs/audit.md.
 
 mod anchor;
 mod aside;
