@@ -17,6 +17,7 @@ const LONGEST: u64 = 60_000_000_000;
 const DIGITS: u8 = 3;
 
 /// What a number of calls took.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     /// Latencies in nanoseconds, one for each call.
     pub(crate) latencies: Histogram<u64>,
@@ -53,14 +54,45 @@ impl Load {
         })
     }
 
-    /// Makes `calls` calls, or as many as `limit` allows. The first wrong answer ends it all.
+    /// Makes `calls` calls as fast as they are answered, or as many as `limit` allows. The first wrong answer ends it all.
     pub(crate) async fn run(&mut self, calls: u64, limit: Duration) -> Result<Outcome> {
+        self.drive(calls, limit, None).await
+    }
+
+    /// The same, with so many calls a second over all connections: each connection's calls are due in equal intervals.
+    /// A call that is due while the one before is still under way has waited since then.
+    pub(crate) async fn run_at(
+        &mut self,
+        rate: f64,
+        calls: u64,
+        limit: Duration,
+    ) -> Result<Outcome> {
+        let interval = (rate > 0.0)
+            .then(|| Duration::try_from_secs_f64(self.connections.len() as f64 / rate).ok())
+            .flatten()
+            .with_context(|| format!("{rate} calls a second cannot be made"))?;
+        self.drive(calls, limit, Some(interval)).await
+    }
+
+    async fn drive(
+        &mut self,
+        calls: u64,
+        limit: Duration,
+        interval: Option<Duration>,
+    ) -> Result<Outcome> {
         let next = Arc::new(AtomicU64::new(self.next));
         let last = self.next.saturating_add(calls);
         let begin = Instant::now();
         let mut tasks = JoinSet::new();
-        for connection in self.connections.drain(..) {
-            tasks.spawn(drive(connection, Arc::clone(&next), last, begin + limit));
+        let among = u32::try_from(self.connections.len()).context("too many connections")?;
+        for (place, connection) in (0..).zip(self.connections.drain(..)) {
+            // Not all at once: each begins a part of the interval later than the one before.
+            let due = interval.map(|interval| Due {
+                at: begin + interval * place / among,
+                interval,
+            });
+            let next = Arc::clone(&next);
+            tasks.spawn(drive(connection, next, last, begin + limit, due));
         }
         let mut latencies = histogram()?;
         let mut answer = 0;
@@ -83,16 +115,40 @@ impl Load {
     }
 }
 
+/// When a connection's next call is due.
+struct Due {
+    at: Instant,
+    interval: Duration,
+}
+
+impl Due {
+    /// Waits until it is time; returns since when the call's time counts.
+    async fn wait(&mut self) -> Instant {
+        let due = self.at;
+        self.at += self.interval;
+        if due <= Instant::now() {
+            return due;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        // The clock of the runtime is late by up to a millisecond, which is nobody's latency.
+        Instant::now()
+    }
+}
+
 async fn drive(
     mut connection: Connection,
     next: Arc<AtomicU64>,
     last: u64,
     deadline: Instant,
+    mut due: Option<Due>,
 ) -> Result<(Connection, Histogram<u64>, usize)> {
     let mut latencies = histogram()?;
     let mut answer = 0;
     loop {
-        let begin = Instant::now();
+        let begin = match &mut due {
+            Some(due) => due.wait().await,
+            None => Instant::now(),
+        };
         if begin >= deadline {
             break;
         }
@@ -159,6 +215,22 @@ mod tests {
         let outcome = load.run(u64::MAX, limit).await.unwrap();
         assert!(!outcome.latencies.is_empty());
         assert!(outcome.elapsed < LIMIT);
+    }
+
+    #[tokio::test]
+    async fn calls_come_at_the_rate_that_is_asked_for_and_waiting_counts() {
+        let backend = start(Backend::new(1)).await;
+        let mut load = open(backend, 4).await;
+        let outcome = load.run_at(400.0, 41, LIMIT).await.unwrap();
+        assert_eq!(outcome.latencies.len(), 41);
+        // Ten are due on each connection before the last one.
+        assert!(outcome.elapsed >= Duration::from_millis(90), "{outcome:?}");
+        // A thousand times what can be answered: each call waits for all before it.
+        let outcome = load.run_at(1e9, 400, LIMIT).await.unwrap();
+        assert_eq!(outcome.latencies.len(), 400);
+        let longest = Duration::from_nanos(outcome.latencies.max());
+        assert!(longest >= outcome.elapsed / 2, "{outcome:?}");
+        assert!(load.run_at(0.0, 1, LIMIT).await.is_err());
     }
 
     #[derive(Clone)]

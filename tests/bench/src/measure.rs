@@ -58,7 +58,7 @@ fn text(findings: &Findings, audit_lines: u64) -> String {
 
 async fn measure(stage: &mut Stage, findings: &mut Findings, options: &Options) -> Result<()> {
     if options.languages {
-        return group(stage, findings, options, languages::group(options)?).await;
+        return groups(stage, findings, options, [languages::group(options)?]).await;
     }
     let sets = match (&options.only, options.full) {
         (Some(only), _) => only.clone(),
@@ -67,8 +67,10 @@ async fn measure(stage: &mut Stage, findings: &mut Findings, options: &Options) 
     };
     for set in sets {
         eprintln!("measuring: {set:?}");
-        for of_it in set.groups(options.full) {
-            group(stage, findings, options, of_it).await?;
+        let mut all = set.groups(options.full);
+        while !all.is_empty() {
+            let together = if set.compares_groups() { all.len() } else { 1 };
+            groups(stage, findings, options, all.drain(..together)).await?;
         }
         let outcome = match set {
             Set::Streams => streams::measure(stage, findings, options).await,
@@ -83,62 +85,124 @@ async fn measure(stage: &mut Stage, findings: &mut Findings, options: &Options) 
     Ok(())
 }
 
-/// Measures one group from its start to its end.
-async fn group(
+/// A group that is set up, and where its rows begin.
+struct Ready {
+    group: Group,
+    middles: Vec<Middle>,
+    begin: usize,
+}
+
+/// Measures groups in turn, from their start to their end.
+async fn groups(
     stage: &mut Stage,
     findings: &mut Findings,
     options: &Options,
-    mut group: Group,
+    groups: impl IntoIterator<Item = Group>,
 ) -> Result<()> {
-    if let Some(connections) = &options.connections {
-        group.connections.clone_from(connections);
-    }
-    let middles = stage.set(options, &group).await?;
-    let number = findings.rows.last().map_or(0, |row| row.group + 1);
-    let begin = findings.rows.len();
-    for connections in &group.connections {
-        findings.rows.extend(middles.iter().map(|middle| Row {
-            set: group.name,
-            group: number,
-            scenario: middle.scenario.clone(),
-            role: middle.role,
-            tools: group.tools,
-            backends: group.backends,
-            connections: *connections,
-            rss_idle_kib: middle.rss_idle_kib,
-            samples: Vec::new(),
-        }));
+    let mut ready = Vec::new();
+    for mut group in groups {
+        if let Some(connections) = &options.connections {
+            group.connections.clone_from(connections);
+        }
+        let middles = stage.set(options, &group).await?;
+        let begin = findings.rows.len();
+        let number = findings.rows.last().map_or(0, |row| row.group + 1);
+        for (connections, paced) in ways(&group) {
+            findings
+                .rows
+                .extend(those(&middles, paced).map(|middle| Row {
+                    set: group.name,
+                    group: number,
+                    scenario: middle.scenario.clone(),
+                    role: middle.role,
+                    tools: group.tools,
+                    backends: group.backends,
+                    connections,
+                    paced,
+                    rss_idle_kib: middle.rss_idle_kib,
+                    samples: Vec::new(),
+                }));
+        }
+        ready.push(Ready {
+            group,
+            middles,
+            begin,
+        });
     }
     // In turn, and again in turn: what else happens on the machine then hits all alike.
     for round in 1..=options.rounds {
-        eprintln!(
-            "  {}, {} tools, {} backends: round {round} of {}",
-            group.name, group.tools, group.backends, options.rounds
-        );
-        let mut rows = findings.rows[begin..].iter_mut();
-        for connections in &group.connections {
-            for (middle, row) in middles.iter().zip(&mut rows) {
-                let (sample, calls) =
-                    sample(middle, *connections, options)
-                        .await
-                        .with_context(|| {
-                            let (set, scenario) = (group.name, &middle.scenario);
-                            let tools = group.tools;
-                            format!("{set}: {scenario}, {tools} tools, {connections} connections")
-                        })?;
-                row.samples.push(sample);
-                if middle.role == Role::Gateway {
-                    findings.gateway_calls += calls;
-                }
-            }
+        for ready in &ready {
+            let group = &ready.group;
+            eprintln!(
+                "  {}, {} tools, {} backends: round {round} of {}",
+                group.name, group.tools, group.backends, options.rounds
+            );
+            once(ready, findings, options).await?;
         }
     }
     stage.clear().await;
     Ok(())
 }
 
-/// One measurement, and the calls made for it.
-async fn sample(middle: &Middle, connections: u16, options: &Options) -> Result<(Sample, u64)> {
+/// The numbers of connections to measure a group with, and whether at a set rate.
+fn ways(group: &Group) -> impl Iterator<Item = (u16, bool)> {
+    let flat_out = group.connections.iter().copied();
+    let paced = group.paced.filter(|n| group.connections.contains(n));
+    (flat_out.map(|n| (n, false))).chain(paced.map(|n| (n, true)))
+}
+
+/// What is measured of them in this way: how fast an echo could answer is no question at a set rate.
+fn those(middles: &[Middle], paced: bool) -> impl Iterator<Item = &Middle> {
+    middles
+        .iter()
+        .filter(move |middle| !paced || middle.role != Role::Echo)
+}
+
+/// Measures everything in a group once.
+async fn once(ready: &Ready, findings: &mut Findings, options: &Options) -> Result<()> {
+    let Ready {
+        group,
+        middles,
+        begin,
+    } = ready;
+    let mut place = *begin;
+    let mut reached = None;
+    for (connections, paced) in ways(group) {
+        let rate = match (paced, reached) {
+            (true, Some(reached)) => Some(reached / 2.0),
+            _ => None,
+        };
+        let mut first = true;
+        for middle in those(middles, paced) {
+            let (sample, calls) = sample(middle, connections, rate, options)
+                .await
+                .with_context(|| {
+                    let (set, scenario) = (group.name, &middle.scenario);
+                    let tools = group.tools;
+                    format!("{set}: {scenario}, {tools} tools, {connections} connections")
+                })?;
+            if middle.role == Role::Gateway {
+                findings.gateway_calls += calls;
+                if std::mem::take(&mut first) && !paced && group.paced == Some(connections) {
+                    reached = Some(report::rate(&sample));
+                }
+            }
+            if let Some(row) = findings.rows.get_mut(place) {
+                row.samples.push(sample);
+            }
+            place += 1;
+        }
+    }
+    Ok(())
+}
+
+/// One measurement, at this rate or as fast as answers come, and the calls made for it.
+async fn sample(
+    middle: &Middle,
+    connections: u16,
+    rate: Option<f64>,
+    options: &Options,
+) -> Result<(Sample, u64)> {
     let limit = Duration::from_secs(options.seconds);
     let calls = options.calls.min(middle.most_calls);
     let warm_up = match middle.call.callers {
@@ -154,7 +218,10 @@ async fn sample(middle: &Middle, connections: u16, options: &Options) -> Result<
 
     process::reset_peak(middle.pid);
     let before = process::cpu(middle.pid)?;
-    let outcome = load.run(calls, limit).await?;
+    let outcome = match rate {
+        Some(rate) => load.run_at(rate, calls, limit).await?,
+        None => load.run(calls, limit).await?,
+    };
     tokio::time::sleep(SETTLE).await;
     let cpu = process::cpu(middle.pid)?.saturating_sub(before);
     let sample = Sample::new(&outcome, cpu, process::peak_kib(middle.pid)?)?;

@@ -65,6 +65,8 @@ pub(crate) struct Row {
     pub(crate) backends: usize,
     /// Number of connections.
     pub(crate) connections: u16,
+    /// Whether calls came at a set rate instead of as fast as they were answered.
+    pub(crate) paced: bool,
     /// Memory of the process in the middle before its first call.
     pub(crate) rss_idle_kib: u64,
     /// One for each round.
@@ -80,20 +82,29 @@ impl Row {
     /// The reference of this role that belongs to it.
     pub(crate) fn reference<'a>(&self, rows: &'a [Self], role: Role) -> Option<&'a Self> {
         rows.iter().find(|other| {
-            (other.group, other.connections, other.role) == (self.group, self.connections, role)
+            (other.group, other.connections, other.paced, other.role)
+                == (self.group, self.connections, self.paced, role)
         })
+    }
+
+    /// The median over the rounds of how many times another row's value this one's is. Both were measured
+    /// one after the other in each round: what happened on the machine then hits both.
+    pub(crate) fn times(&self, other: &Self, field: impl Fn(&Sample) -> f64) -> Option<f64> {
+        let both = self.samples.iter().zip(&other.samples);
+        let ratios: Option<Vec<f64>> = both
+            .map(|(own, others)| ratio(field(own), field(others)))
+            .collect();
+        ratios.filter(|ratios| !ratios.is_empty()).map(median)
     }
 
     /// CPU of a call, as so many times the proxy's.
     pub(crate) fn cpu_by_proxy(&self, rows: &[Self]) -> Option<f64> {
-        let proxy = self.reference(rows, Role::Proxy)?;
-        ratio(self.median(cpu), proxy.median(cpu))
+        self.times(self.reference(rows, Role::Proxy)?, cpu)
     }
 
     /// Calls per second, as a part of the echo's.
     pub(crate) fn rate_by_echo(&self, rows: &[Self]) -> Option<f64> {
-        let echo = self.reference(rows, Role::Echo)?;
-        ratio(self.median(rate), echo.median(rate))
+        self.times(self.reference(rows, Role::Echo)?, rate)
     }
 
     fn cells(&self, rows: &[Self]) -> Vec<String> {
@@ -105,7 +116,10 @@ impl Row {
             self.scenario.clone(),
             self.tools.to_string(),
             self.backends.to_string(),
-            self.connections.to_string(),
+            match self.paced {
+                true => format!("{}, half rate", self.connections),
+                false => self.connections.to_string(),
+            },
             format!("{:.0}", self.median(rate)),
             latency(0),
             latency(1),
@@ -133,7 +147,7 @@ pub(crate) fn rate(sample: &Sample) -> f64 {
 }
 
 /// `None`: fewer calls than a tick of the CPU clock, so there is nothing to compare with.
-pub(crate) fn ratio(value: f64, reference: f64) -> Option<f64> {
+fn ratio(value: f64, reference: f64) -> Option<f64> {
     (reference > 0.0).then(|| value / reference)
 }
 
@@ -274,6 +288,7 @@ pub(crate) mod tests {
             tools: 2,
             backends: 1,
             connections,
+            paced: false,
             rss_idle_kib: 2048,
             samples: cpu_us.iter().map(sample).collect(),
         }
@@ -283,15 +298,21 @@ pub(crate) mod tests {
     fn compares_what_belongs_together() {
         let rows = [
             row(0, Role::Proxy, 1, &[20.0, 22.0, 90.0]),
-            row(0, Role::Echo, 1, &[1.0]),
-            row(0, Role::Gateway, 1, &[55.0]),
+            row(0, Role::Echo, 1, &[1.0, 1.0, 1.0]),
+            // In the last round the machine was slow, and less so for it.
+            row(0, Role::Gateway, 1, &[50.0, 55.0, 90.0]),
             row(0, Role::Gateway, 32, &[55.0]),
             row(1, Role::Gateway, 1, &[55.0]),
+            Row {
+                paced: true,
+                ..row(0, Role::Gateway, 1, &[55.0])
+            },
         ];
         assert_eq!(rows[2].cpu_by_proxy(&rows), Some(2.5));
         assert_eq!(rows[2].rate_by_echo(&rows), Some(1.0));
-        assert_eq!(rows[3].cpu_by_proxy(&rows), None);
-        assert_eq!(rows[4].cpu_by_proxy(&rows), None);
+        for alone in &rows[3..] {
+            assert_eq!(alone.cpu_by_proxy(&rows), None);
+        }
         let findings = Findings {
             rows: rows.to_vec(),
             ..Findings::default()

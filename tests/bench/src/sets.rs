@@ -90,6 +90,9 @@ pub(crate) struct Group {
     pub(crate) scenarios: Vec<Scenario>,
     /// Numbers of connections.
     pub(crate) connections: Vec<u16>,
+    /// That number of them at which all is measured once more at half the rate that the first gateway has reached,
+    /// when nothing waits for a core that is taken.
+    pub(crate) paced: Option<u16>,
 }
 
 impl Scenario {
@@ -130,6 +133,11 @@ impl Scenario {
 }
 
 impl Set {
+    /// Whether its groups are compared with each other, and thus measured in turn.
+    pub(crate) fn compares_groups(self) -> bool {
+        matches!(self, Self::Catalog | Self::Backends)
+    }
+
     /// Its loads. `full`: all of it, and not only what there are targets for.
     pub(crate) fn groups(self, full: bool) -> Vec<Group> {
         let connections = if full { vec![1, 32] } else { vec![32] };
@@ -146,6 +154,7 @@ impl Set {
                 echo: true,
                 scenarios: calls(full),
                 connections: if full { vec![1, 32, 256] } else { vec![1, 32] },
+                paced: Some(32),
                 ..group("calls")
             }],
             Self::Lists => {
