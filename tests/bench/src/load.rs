@@ -180,7 +180,7 @@ mod tests {
     use crate::echo::Echo;
     use crate::exchange::Exchange;
     use crate::proxy::Proxy;
-    use crate::serve::{Answer, json, serve};
+    use crate::serve::{Answer, Http, json, serve};
 
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -190,21 +190,27 @@ mod tests {
     }
 
     async fn start(part: impl Answer) -> SocketAddr {
+        start_speaking(part, Http::One).await
+    }
+
+    async fn start_speaking(part: impl Answer, http: Http) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, part));
+        tokio::spawn(serve(listener, part, http));
         address
     }
 
     #[tokio::test]
     async fn every_call_through_the_proxy_is_answered_and_counted() {
-        let proxy = start(Proxy::new(start(Backend::new(1)).await)).await;
-        let mut load = open(proxy, 4).await;
-        for calls in [10, 500] {
-            let outcome = load.run(calls, LIMIT).await.unwrap();
-            assert_eq!(outcome.latencies.len(), calls);
+        for http in [Http::One, Http::Two] {
+            let backend = start_speaking(Backend::new(1), http).await;
+            let mut load = open(start(Proxy::new(backend, http)).await, 4).await;
+            for calls in [10, 500] {
+                let outcome = load.run(calls, LIMIT).await.unwrap();
+                assert_eq!(outcome.latencies.len(), calls);
+            }
+            assert_eq!(load.connections.len(), 4);
         }
-        assert_eq!(load.connections.len(), 4);
     }
 
     #[tokio::test]
@@ -260,7 +266,7 @@ mod tests {
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = nobody.local_addr().unwrap();
         drop(nobody);
-        let proxy = start(Proxy::new(address)).await;
+        let proxy = start(Proxy::new(address, Http::One)).await;
         let mut load = open(proxy, 1).await;
         let error = load.run(1, LIMIT).await.err().unwrap();
         assert!(format!("{error:#}").contains("502"), "{error:#}");

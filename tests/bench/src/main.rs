@@ -39,6 +39,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::serve::Http;
 use crate::sets::Set;
 
 /// Measures the gateway beside a raw hyper proxy.
@@ -114,6 +115,9 @@ enum Part {
         /// How many tools it has.
         #[arg(long, value_name = "N", default_value_t = 1)]
         tools: usize,
+        /// Speaks HTTP/2 instead of HTTP/1.1.
+        #[arg(long)]
+        http2: bool,
     },
     /// A native MCP server with one tool.
     Native {
@@ -128,6 +132,9 @@ enum Part {
         /// Where to forward to.
         #[arg(long, value_name = "ADDRESS")]
         upstream: SocketAddr,
+        /// Speaks HTTP/2 to it instead of HTTP/1.1.
+        #[arg(long)]
+        http2: bool,
     },
 }
 
@@ -142,16 +149,17 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<()> {
     match (cli.part, cli.measure) {
-        (Some(Part::Backend { tools }), _) => {
-            serve::until_stdin_ends(backend::Backend::new(tools)).await
+        (Some(Part::Backend { tools, http2 }), _) => {
+            serve::until_stdin_ends(backend::Backend::new(tools), Http::of(http2)).await
         }
         (Some(Part::Native { era }), _) => {
             let modern = era == "modern";
-            serve::until_stdin_ends(native::Native { modern }).await
+            serve::until_stdin_ends(native::Native { modern }, Http::One).await
         }
-        (Some(Part::Echo), _) => serve::until_stdin_ends(echo::Echo::default()).await,
-        (Some(Part::Proxy { upstream }), _) => {
-            serve::until_stdin_ends(proxy::Proxy::new(upstream)).await
+        (Some(Part::Echo), _) => serve::until_stdin_ends(echo::Echo::default(), Http::One).await,
+        (Some(Part::Proxy { upstream, http2 }), _) => {
+            let proxy = proxy::Proxy::new(upstream, Http::of(http2));
+            serve::until_stdin_ends(proxy, Http::One).await
         }
         (None, Some(options)) if options.neighbours => neighbours::run(&options).await,
         (None, Some(options)) => match options.swaps {

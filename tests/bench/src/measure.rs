@@ -155,7 +155,7 @@ fn ways(group: &Group) -> impl Iterator<Item = (u16, bool)> {
 fn those(middles: &[Middle], paced: bool) -> impl Iterator<Item = &Middle> {
     middles
         .iter()
-        .filter(move |middle| !paced || middle.role != Role::Echo)
+        .filter(move |middle| !paced || matches!(middle.role, Role::Proxy | Role::Gateway))
 }
 
 /// Measures everything in a group once.

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::serve::{Answer, json};
+use crate::serve::{Answer, Http, json};
 
 /// Forwards everything to one address over pooled connections, and streams the answers back.
 #[derive(Clone)]
@@ -21,12 +21,13 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to `upstream`.
-    pub(crate) fn new(upstream: SocketAddr) -> Self {
+    /// A proxy to `upstream`, which it speaks this version of HTTP to.
+    pub(crate) fn new(upstream: SocketAddr, http: Http) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .http2_only(http == Http::Two)
             .build(tcp);
         Self { client, upstream }
     }

@@ -16,6 +16,8 @@ pub(crate) enum Role {
     Echo,
     /// What is measured.
     Gateway,
+    /// Another way to do what the proxy does.
+    Other,
 }
 
 /// One measurement of one scenario.

@@ -9,14 +9,30 @@ use anyhow::{Context as _, Result};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 /// What a part's first line starts with; its address follows.
 pub(crate) const LISTENING: &str = "listening on ";
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2, from the first byte on.
+    Two,
+}
+
+impl Http {
+    /// As the parts are told.
+    pub(crate) fn of(two: bool) -> Self {
+        if two { Self::Two } else { Self::One }
+    }
+}
 
 /// Answers requests. Cloned for each connection.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
@@ -32,7 +48,7 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {
 
 /// Listens on a free port of loopback, says which, and serves until standard input ends: a
 /// part must not outlive the benchmark that started it, however that one ended.
-pub(crate) async fn until_stdin_ends(part: impl Answer) -> Result<()> {
+pub(crate) async fn until_stdin_ends(part: impl Answer, http: Http) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .context("cannot listen on 127.0.0.1")?;
@@ -42,14 +58,14 @@ pub(crate) async fn until_stdin_ends(part: impl Answer) -> Result<()> {
         while matches!(std::io::stdin().read(&mut rest), Ok(1..)) {}
     });
     tokio::select! {
-        () = serve(listener, part) => {}
+        () = serve(listener, part, http) => {}
         _ = end => {}
     }
     Ok(())
 }
 
 /// Serves for as long as it is polled.
-pub(crate) async fn serve(listener: TcpListener, part: impl Answer) {
+pub(crate) async fn serve(listener: TcpListener, part: impl Answer, http: Http) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, most likely: others will end, then it works again.
@@ -65,11 +81,22 @@ pub(crate) async fn serve(listener: TcpListener, part: impl Answer) {
                 let part = part.clone();
                 async move { Ok::<_, Infallible>(part.answer(request).await) }
             });
+            let stream = TokioIo::new(stream);
             // A connection that breaks is the peer's affair; the load reports it.
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = match http {
+                Http::One => {
+                    http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(stream, service)
+                        .await
+                }
+                Http::Two => {
+                    http2::Builder::new(TokioExecutor::new())
+                        .timer(TokioTimer::new())
+                        .serve_connection(stream, service)
+                        .await
+                }
+            };
         });
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Group {
     pub(crate) others: Vec<Other>,
     /// What the proxy is sent; none: there is no proxy.
     pub(crate) raw: Option<Exchange>,
+    /// Whether there is a proxy that speaks HTTP/2 to the backend, too.
+    pub(crate) http2: bool,
     /// Whether there is an echo that answers as the first scenario does.
     pub(crate) echo: bool,
     /// Gateways.
@@ -155,6 +157,7 @@ impl Set {
                 scenarios: calls(full),
                 connections: if full { vec![1, 32, 256] } else { vec![1, 32] },
                 paced: Some(32),
+                http2: full,
                 ..group("calls")
             }],
             Self::Lists => {

@@ -66,8 +66,13 @@ pub(crate) struct Gateway {
 impl Stage {
     /// Starts a contract backend with so many tools.
     pub(crate) async fn backend(&mut self, tools: usize) -> Result<SocketAddr> {
+        self.backend_speaking(tools, &[]).await
+    }
+
+    async fn backend_speaking(&mut self, tools: usize, flags: &[&str]) -> Result<SocketAddr> {
         let count = tools.to_string();
-        self.part("backend", &["backend", "--tools", &count])
+        let arguments = [&["backend", "--tools", &count], flags].concat();
+        self.part("backend", &arguments)
             .await
             .map(|(_, address)| address)
     }
@@ -109,6 +114,16 @@ impl Stage {
             let call = Call::new(exchange);
             let name = "raw hyper proxy";
             middles.push(middle(name, Role::Proxy, call, (pid, address), u64::MAX)?);
+            if group.http2 {
+                let flag = "--http2";
+                let upstream = self.backend_speaking(group.tools, &[flag]).await?;
+                let upstream = upstream.to_string();
+                let at = self
+                    .part("proxy", &["proxy", "--upstream", &upstream, flag])
+                    .await?;
+                let name = "raw hyper proxy, HTTP/2 to the backend";
+                middles.push(middle(name, Role::Other, call, at, u64::MAX)?);
+            }
         }
         let plugins = self.plugins(options, &group.others)?;
         let mut gateways = Vec::new();
