@@ -65,12 +65,12 @@ fn all(findings: &Findings) -> Vec<Target> {
     };
     let mut targets = Vec::new();
     for (kind, bound) in [("call", 4.0), ("subject", 2.5)] {
-        for connections in [1, 32] {
-            let row = call(rows, kind, connections, false);
+        for (connections, paced) in [(1, false), (32, false), (32, true)] {
+            let row = call(rows, kind, connections, paced);
             targets.push(at_most(
                 format!(
                     "tools/call, instance per {kind}, {}: CPU of the proxy's",
-                    so_many(connections)
+                    so_many(connections, paced)
                 ),
                 bound,
                 "×",
@@ -84,11 +84,10 @@ fn all(findings: &Findings) -> Vec<Target> {
         (32, true, 2, "p99", 2.0),
     ] {
         let row = call(rows, "call", connections, paced);
-        let rate = if paced { ", half the rate" } else { "" };
         targets.push(at_most(
             format!(
-                "tools/call, {}{rate}: {name} above the proxy's",
-                so_many(connections)
+                "tools/call, {}: {name} above the proxy's",
+                so_many(connections, paced)
             ),
             bound,
             "ms",
@@ -138,10 +137,11 @@ fn all(findings: &Findings) -> Vec<Target> {
     targets
 }
 
-fn so_many(connections: u16) -> String {
+fn so_many(connections: u16, paced: bool) -> String {
+    let rate = if paced { ", half the rate" } else { "" };
     match connections {
-        1 => "1 connection".to_owned(),
-        n => format!("{n} connections"),
+        1 => format!("1 connection{rate}"),
+        n => format!("{n} connections{rate}"),
     }
 }
 
@@ -206,8 +206,12 @@ mod tests {
             assert!(line.ends_with(words), "{line}");
         };
         check(
-            "instance per call, 32 connections",
+            "instance per call, 32 connections:",
             "|     3.00 |          yes |",
+        );
+        check(
+            "instance per call, 32 connections, half the rate: CPU",
+            "|        - | not measured |",
         );
         check(
             "instance per call, 1 connection:",
