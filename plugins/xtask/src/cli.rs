@@ -26,7 +26,7 @@ cargo xtask <task>
                                      otherwise) while everything around it changes
   production [--out FILE]            build the gateway for production: with jemalloc, and arranged by
                                      what the benchmark makes it do; prints where it is; needs
-                                     llvm-profdata and make, and uses llvm-bolt where it is there
+                                     llvm-profdata and make
   fuzz [TARGET…] [--seconds N | --runs N]
                                      look for input that breaks the parser, the header validator or
                                      the token verifier, for 60 s each unless told otherwise; needs

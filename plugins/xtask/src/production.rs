@@ -1,18 +1,14 @@
 //! `cargo xtask production`: the release build that costs least where it is used, with the allocator jemalloc, and arranged by
 //! what serving makes it do (profile-guided optimisation): built to count what runs, used by the benchmark, and built again.
-//! Where LLVM's BOLT is there, the finished binary is used once more, and laid out by the ways through it that are taken.
-
-mod layout;
-mod tools;
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::{measures, messages, process, workspace};
-use layout::Bolt;
 
 /// What the gateway does while it is counted, as arguments of the benchmark: calls of both eras, to both kinds of
 /// backends, by one client and by many; then lists.
@@ -57,17 +53,9 @@ pub fn task(out: Option<&Path>) -> Result<()> {
 pub fn build() -> Result<PathBuf> {
     // First what may be missing: the rest takes a while.
     let (sysroot, host) = (rustc(&["--print", "sysroot"])?, host()?);
-    let own = Path::new(&sysroot)
-        .join("lib/rustlib")
-        .join(&host)
-        .join("bin");
-    let mergers = tools::found(MERGER, Some(&own), env::var_os("PATH"));
+    let mergers = mergers(Path::new(&sysroot), &host, env::var_os("PATH"));
     if mergers.is_empty() {
         return Err(Error::new(format!("`{MERGER}` is not there")).hint(HINT));
-    }
-    let bolt = Bolt::find(env::var_os("PATH"));
-    if bolt.is_none() {
-        eprintln!("xtask: {}", layout::ABSENT);
     }
     let plugins = measures::plugins()?;
     eprintln!(
@@ -81,37 +69,25 @@ pub fn build() -> Result<PathBuf> {
         let deleted = fs::remove_dir_all(&counts);
         deleted.map_err(Error::trying("delete what was counted before"))?;
     }
-    let used = |gateway: &Path, variables: &[(&str, PathBuf)]| {
-        eprintln!("xtask: using it, to see what runs (about a minute)");
-        for uses in USES {
-            let mut use_it = Command::new(&bench);
-            use_it.arg("--gateway").arg(gateway);
-            use_it.arg("--plugins").arg(&plugins);
-            use_it.args(uses).args(MUCH);
-            use_it.envs(variables.iter().map(|(name, value)| (name, value)));
-            process::output_lines(&mut use_it)?;
-        }
-        Ok(())
-    };
-    let counting = gateway(&made, &host, &flag("profile-generate", &counts), false)?;
-    // Each process has a file of its own.
-    used(
-        &counting,
-        &[("LLVM_PROFILE_FILE", counts.join("%p.profraw"))],
-    )?;
+    let counting = gateway(&made, &host, &flag("profile-generate", &counts))?;
+    eprintln!("xtask: using it, to see what runs (about a minute)");
+    for uses in USES {
+        let mut use_it = Command::new(&bench);
+        use_it.arg("--gateway").arg(&counting);
+        use_it.arg("--plugins").arg(&plugins);
+        use_it.args(uses).args(MUCH);
+        // Each process has a file of its own.
+        use_it.env("LLVM_PROFILE_FILE", counts.join("%p.profraw"));
+        process::output_lines(&mut use_it)?;
+    }
     let merged = made.join("merged.profdata");
     merge(&mergers, &counts, &merged)?;
-    let built = gateway(&made, &host, &flag("profile-use", &merged), bolt.is_some())?;
-    match bolt {
-        Some(bolt) => bolt.lay_out(&built, &made.join("layout"), |counting| used(counting, &[])),
-        None => Ok(built),
-    }
+    gateway(&made, &host, &flag("profile-use", &merged))
 }
 
 /// Builds the gateway with one more flag for rustc, for which what runs on this machine while building is not
-/// changed: that is what naming the target does. One that is `movable` says what its parts are called, and where they
-/// speak of each other.
-fn gateway(target_dir: &Path, host: &str, flag: &str, movable: bool) -> Result<PathBuf> {
+/// changed: that is what naming the target does.
+fn gateway(target_dir: &Path, host: &str, flag: &str) -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--message-format=json-render-diagnostics"]);
     // With the features of the workspace, as everywhere.
@@ -120,12 +96,7 @@ fn gateway(target_dir: &Path, host: &str, flag: &str, movable: bool) -> Result<P
     cargo.args(["--release", "--target", host]);
     cargo.env("CARGO_TARGET_DIR", target_dir);
     let own = env::var("RUSTFLAGS").unwrap_or_default();
-    let mut flags = format!("{own} {flag}").trim().to_owned();
-    if movable {
-        flags.push_str(" -Clink-arg=-Wl,--emit-relocs");
-        cargo.env("CARGO_PROFILE_RELEASE_STRIP", "none");
-    }
-    cargo.env("RUSTFLAGS", flags);
+    cargo.env("RUSTFLAGS", format!("{own} {flag}").trim());
     let lines = process::output_lines(&mut cargo)?;
     let built = lines
         .iter()
@@ -169,6 +140,33 @@ fn merge(mergers: &[PathBuf], counts: &Path, merged: &Path) -> Result<()> {
     .hint(HINT))
 }
 
+/// The tools that are here, the most promising first: that of the toolchain, then those in the search path with a
+/// version in their name, the newest first, then the one without.
+fn mergers(sysroot: &Path, host: &str, search: Option<OsString>) -> Vec<PathBuf> {
+    let own = sysroot.join("lib/rustlib").join(host).join("bin");
+    let mut found: Vec<(u32, PathBuf)> = env::split_paths(&search.unwrap_or_default())
+        .flat_map(|dir| versions(&dir))
+        .collect();
+    // Stable: of the same version the one that is found first.
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    let own = versions(&own).into_iter();
+    own.chain(found).map(|(_, path)| path).collect()
+}
+
+/// The tools in a folder, with the versions in their names; 0: there is none.
+fn versions(dir: &Path) -> Vec<(u32, PathBuf)> {
+    let entries = dir.read_dir().into_iter().flatten().filter_map(|e| e.ok());
+    let named = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let version = match name.strip_prefix(MERGER)? {
+            "" => 0,
+            rest => rest.strip_prefix('-')?.parse().ok()?,
+        };
+        Some((version, entry.path()))
+    });
+    named.collect()
+}
+
 /// Files in a folder whose names end so, sorted.
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = dir.read_dir().into_iter().flatten().filter_map(|e| e.ok());
@@ -198,6 +196,29 @@ fn rustc(args: &[&str]) -> Result<String> {
 mod tests {
     use super::*;
 
+    fn tool(dir: &Path, name: &str, script: &str) -> PathBuf {
+        fs::create_dir_all(dir).unwrap();
+        let path = dir.join(name);
+        fs::write(&path, script).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_tool_of_the_toolchain_comes_first_and_then_the_newest() {
+        let root = env::temp_dir().join(format!("xtask-production-{}", std::process::id()));
+        let (sysroot, bin) = (root.join("sysroot"), root.join("bin"));
+        let search = env::join_paths([&bin, &root.join("nothing")]).unwrap();
+        let find = || mergers(&sysroot, "host", Some(search.clone()));
+        assert!(find().is_empty());
+        let unnamed = tool(&bin, "llvm-profdata", "");
+        let old = tool(&bin, "llvm-profdata-9", "");
+        tool(&bin, "llvm-profdata-x", "");
+        let newest = tool(&bin, "llvm-profdata-19", "");
+        let own = tool(&sysroot.join("lib/rustlib/host/bin"), "llvm-profdata", "");
+        assert_eq!(find(), [own, newest, old, unnamed]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
     #[test]
     fn a_tool_that_cannot_read_it_is_passed_over() {
         let root = env::temp_dir().join(format!("xtask-merge-{}", std::process::id()));
@@ -208,8 +229,7 @@ mod tests {
         };
         let nothing = run(&["true"]).unwrap_err();
         assert!(nothing.contains("counted nothing"), "{nothing}");
-        fs::create_dir_all(&counts).unwrap();
-        fs::write(counts.join("1.profraw"), "").unwrap();
+        tool(&counts, "1.profraw", "");
         assert_eq!(run(&["false", "true"]), Ok(()));
         let told = run(&["false"]).unwrap_err();
         assert!(told.contains("rustup component add llvm-tools"), "{told}");
