@@ -9,6 +9,7 @@ pub mod mcp;
 pub mod measure;
 pub mod outbound;
 pub mod postgres;
+pub mod repoll;
 pub mod trace;
 
 pub mod seal;

@@ -72,6 +72,7 @@ use crate::streams::Hub;
 use crate::ticket::Notifier;
 use crate::trace::{self, Tracing};
 use crate::types::{BackendId, Issuer, PluginName, RequestId, Secret};
+use notices::Driven;
 use parse::{Notice, Parsed, Read, Said};
 use session::InSession;
 
@@ -257,15 +258,15 @@ impl Running {
     /// Not to be called after it.
     pub async fn next(&mut self) -> Event {
         loop {
-            if let Some(report) = self.next.take().or_else(|| self.reports.try_recv().ok()) {
+            if let Some(report) = self.next.take().or_else(|| self.reports.take()) {
                 return Event::Notification(report);
             }
             if let Some(finished) = self.finished.take() {
                 return Event::Finished(finished);
             }
-            tokio::select! {
-                Some(report) = self.reports.recv() => self.next = Some(report),
-                finished = &mut self.work => self.finished = Some(finished),
+            match self.reports.drive(self.work.as_mut()).await {
+                Driven::Reported(report) => self.next = Some(report),
+                Driven::Done(finished) => self.finished = Some(finished),
             }
         }
     }
@@ -317,15 +318,20 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
     });
     let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> =
         Box::pin(trace::within(id, trace, work));
-    let finished = tokio::select! {
-        Some(report) = reports.recv() => {
-            return Served::Stream(Running { reports, next: Some(report), work, finished: None });
+    let finished = match reports.drive(work.as_mut()).await {
+        Driven::Reported(report) => {
+            return Served::Stream(Running {
+                reports,
+                next: Some(report),
+                work,
+                finished: None,
+            });
         }
-        finished = &mut work => finished,
+        Driven::Done(finished) => finished,
     };
     // A refusal keeps its status code; a result does not lose what was reported before it.
-    match (reports.try_recv(), &finished.outcome) {
-        (Ok(report), Ok(_)) => Served::Stream(Running {
+    match (reports.take(), &finished.outcome) {
+        (Some(report), Ok(_)) => Served::Stream(Running {
             reports,
             next: Some(report),
             work,

@@ -49,7 +49,7 @@ mod wasi_http;
 mod wire;
 
 pub use adapter::{Adapter, Backend, OnBehalf, Shown};
-pub use client::{Question, QuestionSink};
+pub use client::{Question, Questions};
 pub use directory::{Directory, Steps};
 pub use elsewhere::{Differences, Variant};
 pub use engine::{EngineError, Runtime};

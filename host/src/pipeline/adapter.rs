@@ -8,7 +8,6 @@ mod outcome;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tracing::error;
 
 use super::answer::{self, Answer};
@@ -25,7 +24,7 @@ use crate::plugin::model::{
     CallError, Completion, Continuation, HeaderArgument, PromptCall, RequestContext, ResourceRead,
     ToolCall,
 };
-use crate::plugin::{Adapter, Backend, Fault, Notices, OnBehalf, Shown};
+use crate::plugin::{Adapter, Backend, Fault, Notices, OnBehalf, Questions, Shown};
 use crate::trace;
 use crate::types::{Scope, ScopeSet, SessionId};
 use asking::{Asked, Round};
@@ -200,9 +199,9 @@ impl Call<'_> {
 
     /// Calls the adapter.
     fn start(&self, continuation: Option<Continuation>) -> Running {
-        let (sender, questions) = mpsc::channel(1);
+        let questions = Questions::default();
         let mut notices = self.reporter.for_call(&self.intent.context);
-        notices.questions = Some(sender);
+        notices.questions = Some(questions.clone());
         let work = one(
             Arc::clone(&self.route.backend),
             Arc::clone(&self.adapter),

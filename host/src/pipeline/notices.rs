@@ -4,10 +4,15 @@
 //! The answer becomes a stream of server-sent events with the first of them; without any it stays
 //! a single JSON object, with a status code that can still say what went wrong.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
+
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 
 use super::intent::Context;
 use crate::mcp::json;
@@ -25,10 +30,22 @@ const TOKEN: &str = "progressToken";
 
 /// Where the notices of one request go in.
 #[derive(Clone)]
-pub(super) struct Reporter(Option<mpsc::Sender<String>>);
+pub(super) struct Reporter(Option<Weak<Queue>>);
 
-/// Where they come out, as JSON-RPC messages.
-pub(super) type Reports = mpsc::Receiver<String>;
+/// Where they come out, as JSON-RPC messages. No channel, because nobody has to be waked: what reports is the work of
+/// the request itself, and whoever polls that looks here afterwards.
+pub(super) struct Reports(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue(Mutex<VecDeque<String>>);
+
+/// What came of polling the work of a request.
+pub(super) enum Driven<T> {
+    /// It has reported something.
+    Reported(String),
+    /// It is done.
+    Done(T),
+}
 
 #[derive(Serialize)]
 struct Notification<P> {
@@ -58,18 +75,55 @@ struct Progress<'a> {
 
 /// A way for reports, if the client can take a stream.
 pub(super) fn channel(headers: &HeaderMap) -> (Reporter, Reports) {
-    let (sender, reports) = mpsc::channel(WAITING);
+    let queue = Arc::<Queue>::default();
     let takes_stream = headers
         .get_all(http::header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("text/event-stream") || value.contains("*/*"));
-    (Reporter(takes_stream.then_some(sender)), reports)
+    let reporter = Reporter(takes_stream.then(|| Arc::downgrade(&queue)));
+    (reporter, Reports(queue))
 }
 
 /// A way to nowhere, for who can take no stream.
 pub(super) fn nowhere() -> Reporter {
     Reporter(None)
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Full means that the client is slow, and the next notice tells more.
+    fn offer(&self, notice: String) {
+        let mut waiting = self.lock();
+        if waiting.len() < WAITING {
+            waiting.push_back(notice);
+        }
+    }
+}
+
+impl Reports {
+    /// What has been reported and not been taken yet.
+    pub(super) fn take(&mut self) -> Option<String> {
+        self.0.lock().pop_front()
+    }
+
+    /// Goes on with the work that reports here, until there is a report or it is done. What it has reported before its
+    /// end is then still to be [taken](Self::take).
+    pub(super) async fn drive<T, F>(&mut self, mut work: Pin<&mut F>) -> Driven<T>
+    where
+        F: Future<Output = T> + ?Sized,
+    {
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Driven::Done(done)),
+            Poll::Pending => self.take().map_or(Poll::Pending, |report| {
+                Poll::Ready(Driven::Reported(report))
+            }),
+        })
+        .await
+    }
 }
 
 impl Reporter {
@@ -83,15 +137,16 @@ impl Reporter {
     }
 
     /// Sends the client a request that it has to answer. False: it takes no stream, or is gone.
-    pub(super) async fn ask(&self, request: String) -> bool {
-        match &self.0 {
-            Some(sender) => sender.send(request).await.is_ok(),
-            None => false,
-        }
+    pub(super) fn ask(&self, request: String) -> bool {
+        let queue = self.0.as_ref().and_then(Weak::upgrade);
+        // Unlike a notice it is never left out: there are few, and each is waited for.
+        queue
+            .inspect(|queue| queue.lock().push_back(request))
+            .is_some()
     }
 
     fn messages(&self, least: LogLevel) -> Option<MessageSink> {
-        let sender = self.0.clone()?;
+        let queue = self.0.clone()?;
         Some(Box::new(move |level, logger, data| {
             let Some(level) = LogLevel::parse(&level).filter(|level| *level >= least) else {
                 return;
@@ -106,12 +161,12 @@ impl Reporter {
                 logger,
                 data,
             };
-            send(&sender, "notifications/message", params);
+            send(&queue, "notifications/message", params);
         }))
     }
 
     fn progress(&self, meta: &Meta) -> Option<ProgressSink> {
-        let sender = self.0.clone()?;
+        let queue = self.0.clone()?;
         let token = meta.0.get(TOKEN)?.clone();
         if !is_token(&token) {
             return None;
@@ -129,20 +184,22 @@ impl Reporter {
                 total: total.filter(|t| t.is_finite()),
                 message: message.map(|m| m.chars().take(1_000).collect()),
             };
-            send(&sender, "notifications/progress", params);
+            send(&queue, "notifications/progress", params);
         }))
     }
 }
 
-/// Full means that the client is slow, and the next notice tells more.
-fn send<P: Serialize>(sender: &mpsc::Sender<String>, method: &'static str, params: P) {
+fn send<P: Serialize>(queue: &Weak<Queue>, method: &'static str, params: P) {
     let notification = Notification {
         jsonrpc: "2.0",
         method,
         params,
     };
-    if let Ok(text) = serde_json::to_string(&notification) {
-        drop(sender.try_send(text));
+    // There is nobody any more to tell when the request is gone.
+    if let Some(queue) = queue.upgrade()
+        && let Ok(text) = serde_json::to_string(&notification)
+    {
+        queue.offer(text);
     }
 }
 
@@ -166,7 +223,7 @@ mod tests {
                 sink(*value, Some(3.0), None);
             }
         }
-        std::iter::from_fn(|| reports.try_recv().ok()).collect()
+        std::iter::from_fn(|| reports.take()).collect()
     }
 
     const BOTH: &str = "application/json, text/event-stream";
@@ -199,7 +256,7 @@ mod tests {
             "{\"a\":1.0}".to_owned(),
         );
         drop((sink, reporter));
-        let told: Vec<_> = std::iter::from_fn(|| reports.try_recv().ok()).collect();
+        let told: Vec<_> = std::iter::from_fn(|| reports.take()).collect();
         assert_eq!(
             told,
             [

@@ -5,17 +5,18 @@
 //! another gateway: `elsewhere/resume.rs`.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::adapter::Outcome;
 use crate::account::Owner;
 use crate::plugin::model::CallError;
-use crate::plugin::{Fault, Question};
+use crate::plugin::{Fault, Question, Questions};
 
 /// Longest that a call is parked: as long as the seal of its state is good.
 pub(super) const LONGEST: Duration = Duration::from_secs(600);
@@ -30,7 +31,7 @@ pub(super) type Ended = Result<Result<Outcome, CallError>, Fault>;
 /// A call that is under way.
 pub(super) struct Running {
     work: Pin<Box<dyn Future<Output = Ended> + Send>>,
-    questions: mpsc::Receiver<Box<Question>>,
+    questions: Questions,
 }
 
 /// What comes next of a call.
@@ -44,7 +45,7 @@ pub(super) enum Next {
 impl Running {
     pub(super) fn new(
         work: impl Future<Output = Ended> + Send + 'static,
-        questions: mpsc::Receiver<Box<Question>>,
+        questions: Questions,
     ) -> Self {
         Self {
             work: Box::pin(work),
@@ -54,17 +55,17 @@ impl Running {
 
     /// A call that has ended already.
     pub(super) fn over(ended: Ended) -> Self {
-        let (_, questions) = mpsc::channel(1);
-        Self::new(std::future::ready(ended), questions)
+        Self::new(std::future::ready(ended), Questions::default())
     }
 
     /// Waits for what comes next. Not to be called after the end.
     pub(super) async fn next(&mut self) -> Next {
-        tokio::select! {
-            biased;
-            Some(question) = self.questions.recv() => Next::Asks(*question),
-            ended = &mut self.work => Next::Ended(ended),
-        }
+        poll_fn(|context| match self.work.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Next::Ended(ended)),
+            Poll::Pending => (self.questions.take())
+                .map_or(Poll::Pending, |question| Poll::Ready(Next::Asks(question))),
+        })
+        .await
     }
 }
 
@@ -146,10 +147,9 @@ mod tests {
     }
 
     fn waiting() -> Waiting {
-        let (_, questions) = mpsc::channel(1);
         let (reply, _) = tokio::sync::oneshot::channel();
         Waiting {
-            call: Running::new(std::future::pending(), questions),
+            call: Running::new(std::future::pending(), Questions::default()),
             question: Question {
                 method: "roots/list".to_owned(),
                 params: "{}".to_owned(),

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::repoll;
+
 /// A body that is being received.
 pub struct RequestBody {
     body: Incoming,
@@ -54,8 +56,14 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // hyper wakes the connection for each frame that is taken, which has nothing to do after the last.
+        let (polled, held) = repoll::holding(|| Pin::new(&mut self.body).poll_frame(cx));
         self.ended |= matches!(polled, Poll::Ready(None));
+        if let Some(held) = held
+            && !self.is_end_stream()
+        {
+            held.wake();
+        }
         polled
     }
 

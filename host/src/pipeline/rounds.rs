@@ -193,7 +193,7 @@ pub(super) async fn ask(
         let question = gw.waiting.open(session, question_id(gw, session));
         let request =
             json!({ "jsonrpc": "2.0", "id": question.key.1, "method": method, "params": params });
-        if !reporter.ask(request.to_string()).await {
+        if !reporter.ask(request.to_string()) {
             return Err(NoAnswer::Unreachable);
         }
         open.push((key, question));

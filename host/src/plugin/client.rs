@@ -1,6 +1,8 @@
 //! The `client` import: questions to the client in the middle of its request.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
 
 use super::instance::State;
 use super::v0_2::adapter::cortex::gateway::client::{AskError, Host};
@@ -18,13 +20,30 @@ pub struct Question {
     pub reply: oneshot::Sender<Result<String, AskError>>,
 }
 
-/// Takes the questions of one call. Boxed: the way for them is made for each call, with room for 32, and hardly one asks.
-pub type QuestionSink = mpsc::Sender<Box<Question>>;
+/// Where the question of a call lies until it is taken. Nobody is waked for it: a call asks while it is polled, and
+/// whoever polls it looks here afterwards.
+#[derive(Clone, Default)]
+pub struct Questions(Arc<Mutex<Option<Question>>>);
+
+impl Questions {
+    /// The question that the call waits with.
+    pub fn take(&self) -> Option<Question> {
+        self.slot().take()
+    }
+
+    fn put(&self, question: Question) {
+        *self.slot() = Some(question);
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Question>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Host for State {
     async fn ask(&mut self, method: String, params: String) -> Result<String, AskError> {
         let nobody = || AskError::Unanswered("nobody can be asked here".to_owned());
-        let sink = self.notices.questions.clone().ok_or_else(nobody)?;
+        let questions = self.notices.questions.clone().ok_or_else(nobody)?;
         self.asked += 1;
         if self.asked > MOST {
             return Err(AskError::LimitExceeded(format!(
@@ -35,14 +54,13 @@ impl Host for State {
             return Err(AskError::Invalid("the params are not JSON".to_owned()));
         }
         let (reply, answer) = oneshot::channel();
-        let question = Question {
+        // The clock of the call stands still for as long as this lives.
+        let _held = self.patience.hold();
+        questions.put(Question {
             method,
             params,
             reply,
-        };
-        // The clock of the call stands still for as long as this lives.
-        let _held = self.patience.hold();
-        sink.send(Box::new(question)).await.map_err(|_| nobody())?;
+        });
         answer.await.unwrap_or_else(|_| Err(nobody()))
     }
 }

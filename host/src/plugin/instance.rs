@@ -12,7 +12,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::client::QuestionSink;
+use super::client::Questions;
 use super::courtesy::{Long, SHORT};
 use super::egress::Egress;
 use super::farewell::Farewell;
@@ -50,7 +50,7 @@ pub struct Notices {
     /// Log messages.
     pub messages: Option<MessageSink>,
     /// Questions.
-    pub questions: Option<QuestionSink>,
+    pub questions: Option<Questions>,
 }
 
 /// What a store keeps for the instance in it.

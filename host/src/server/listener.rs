@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::connection::{self, Door};
 use super::respond;
 use crate::pipeline::Gateway;
+use crate::repoll::Repoll;
 
 /// Connections over the bound that are being told so at one time; further ones are just closed.
 const TOLD_AT_ONCE: usize = 256;
@@ -115,10 +116,10 @@ pub async fn serve(gw: Arc<Gateway>, listener: Listener, stop: impl Future<Outpu
             peer,
             stopping.clone(),
         );
-        open.spawn(async move {
+        open.spawn(Repoll::new(async move {
             connection.await;
             drop(permit);
-        });
+        }));
     }
     // From here on new connections are refused.
     drop(listener);
