@@ -2,6 +2,7 @@
 //!
 //! Modules in reading order; each imports only from those above it.
 
+pub mod repoll;
 pub mod types;
 
 pub mod config;
@@ -9,7 +10,6 @@ pub mod mcp;
 pub mod measure;
 pub mod outbound;
 pub mod postgres;
-pub mod repoll;
 pub mod trace;
 
 pub mod seal;

@@ -2,19 +2,24 @@
 
 mod guard;
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderMap, Request, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::rt::Executor;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use thiserror::Error;
 use url::{Host, Url};
 
+use crate::repoll::{self, Repoll};
 pub use guard::Guard;
 use guard::Resolver;
 
@@ -109,7 +114,7 @@ impl Client {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        let client = hyper_util::client::legacy::Client::builder(Connections)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .build(connector);
@@ -132,7 +137,7 @@ impl Client {
         // Not by `within`, which would keep it twice.
         let exchange = async {
             let (parts, body) = self.begin(request).await?;
-            let body = read_bounded(body, max_body).await?;
+            let body = read_bounded(body, max_body, Wire::of(parts.version)).await?;
             Ok(Answer {
                 status: parts.status,
                 headers: parts.headers,
@@ -209,7 +214,8 @@ pub fn tls() -> Result<rustls::ClientConfig, NoTls> {
 /// # Errors
 /// [`SendError`].
 pub async fn rest(body: Incoming, max_body: usize) -> Result<Bytes, SendError> {
-    read_bounded(body, max_body).await
+    // The body does not tell its version.
+    read_bounded(body, max_body, Wire::Shared).await
 }
 
 /// Waits for an exchange, but no longer than this.
@@ -236,11 +242,11 @@ fn check_announced(body: &Incoming, max: usize) -> Result<(), SendError> {
 
 /// Reads a body up to `max` bytes and not one more: a body that announces or sends more is
 /// given up at once, its connection with it.
-async fn read_bounded(mut body: Incoming, max: usize) -> Result<Bytes, SendError> {
+async fn read_bounded(mut body: Incoming, max: usize, wire: Wire) -> Result<Bytes, SendError> {
     check_announced(&body, max)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = poll_fn(|context| next(&mut body, wire, context)).await {
         let frame = frame.map_err(|_| {
             SendError::Connection("the connection broke in the middle of the answer")
         })?;
@@ -267,6 +273,54 @@ async fn read_bounded(mut body: Incoming, max: usize) -> Result<Bytes, SendError
         }
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+/// How many exchanges a connection may carry at one time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    /// One: HTTP/1.
+    Single,
+    /// Several: HTTP/2 and later, or nobody knows.
+    Shared,
+}
+
+impl Wire {
+    fn of(version: Version) -> Self {
+        if version < Version::HTTP_2 {
+            Self::Single
+        } else {
+            Self::Shared
+        }
+    }
+}
+
+/// The next frame of a body. hyper wakes the connection for each that is taken. With a single exchange that has nothing to
+/// do after the last; otherwise it may have to make room for others.
+fn next(
+    body: &mut Incoming,
+    wire: Wire,
+    context: &mut Context<'_>,
+) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    let (polled, held) = repoll::holding(|| Pin::new(&mut *body).poll_frame(context));
+    let is_over = wire == Wire::Single && body.is_end_stream();
+    if let Some(held) = held.filter(|_| !is_over) {
+        held.wake();
+    }
+    polled
+}
+
+/// Runs connections.
+#[derive(Clone, Copy)]
+struct Connections;
+
+impl<F> Executor<F> for Connections
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, connection: F) {
+        tokio::spawn(Repoll::new(connection));
+    }
 }
 
 /// An error and its causes in one line.
