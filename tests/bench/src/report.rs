@@ -101,7 +101,21 @@ impl Row {
 
     /// CPU of a call, as so many times the proxy's.
     pub(crate) fn cpu_by_proxy(&self, rows: &[Self]) -> Option<f64> {
-        self.times(self.reference(rows, Role::Proxy)?, cpu)
+        self.by_proxy(rows, cpu)
+    }
+
+    fn by_proxy(&self, rows: &[Self], field: impl Fn(&Sample) -> f64) -> Option<f64> {
+        self.times(self.reference(rows, Role::Proxy)?, field)
+    }
+
+    fn idle_kib(&self) -> f64 {
+        self.rss_idle_kib as f64
+    }
+
+    /// Over all rounds.
+    fn peak_kib(&self) -> f64 {
+        let peak = self.samples.iter().map(|sample| sample.peak_kib).max();
+        peak.unwrap_or_default() as f64
     }
 
     /// Calls per second, as a part of the echo's.
@@ -112,7 +126,7 @@ impl Row {
     fn cells(&self, rows: &[Self]) -> Vec<String> {
         let or_dash = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
         let latency = |n: usize| format!("{:.0}", self.median(|sample| sample.latency_us[n]));
-        let peak = self.samples.iter().map(|sample| sample.peak_kib).max();
+        let proxy = self.reference(rows, Role::Proxy);
         vec![
             self.set.to_owned(),
             self.scenario.clone(),
@@ -130,10 +144,14 @@ impl Row {
             // Microseconds of one call are hundredths of a second of 10,000.
             format!("{:.2}", self.median(cpu) / 100.0),
             format!("{:.1}", self.median(|sample| sample.answer_kib)),
-            mib(self.rss_idle_kib),
-            mib(peak.unwrap_or_default()),
+            mib(self.idle_kib()),
+            mib(self.peak_kib()),
             or_dash(self.cpu_by_proxy(rows)),
             or_dash(self.rate_by_echo(rows)),
+            or_dash(self.by_proxy(rows, |sample| sample.latency_us[0])),
+            or_dash(self.by_proxy(rows, |sample| sample.latency_us[2])),
+            or_dash(proxy.and_then(|proxy| ratio(self.idle_kib(), proxy.idle_kib()))),
+            or_dash(proxy.and_then(|proxy| ratio(self.peak_kib(), proxy.peak_kib()))),
         ]
     }
 }
@@ -228,6 +246,10 @@ impl Findings {
             "peak MiB",
             "CPU × proxy",
             "rate ÷ echo",
+            "p50 × proxy",
+            "p99 × proxy",
+            "idle × proxy",
+            "peak × proxy",
         ];
         table(&titles, 2, &rows)
     }
@@ -265,8 +287,8 @@ pub(crate) fn remarks(audit_lines: u64, gateway_calls: u64) -> String {
     )
 }
 
-fn mib(kib: u64) -> String {
-    format!("{:.1}", kib as f64 / 1024.0)
+fn mib(kib: f64) -> String {
+    format!("{:.1}", kib / 1024.0)
 }
 
 #[cfg(test)]
@@ -298,8 +320,13 @@ pub(crate) mod tests {
 
     #[test]
     fn compares_what_belongs_together() {
+        let mut proxy = row(0, Role::Proxy, 1, &[20.0, 22.0, 90.0]);
+        proxy.rss_idle_kib /= 2;
+        for sample in &mut proxy.samples {
+            sample.latency_us[0] /= 2.0;
+        }
         let rows = [
-            row(0, Role::Proxy, 1, &[20.0, 22.0, 90.0]),
+            proxy,
             row(0, Role::Echo, 1, &[1.0, 1.0, 1.0]),
             // In the last round the machine was slow, and less so for it.
             row(0, Role::Gateway, 1, &[50.0, 55.0, 90.0]),
@@ -324,7 +351,7 @@ pub(crate) mod tests {
         let words: Vec<&str> = line.split('|').map(str::trim).collect();
         let expected = [
             "", "calls", "Gateway", "2", "1", "1", "12346", "80", "120", "900", "2000", "0.55",
-            "0.5", "2.0", "4.0", "2.50", "1.00", "",
+            "0.5", "2.0", "4.0", "2.50", "1.00", "2.00", "1.00", "2.00", "1.00", "",
         ];
         assert_eq!(words, expected);
     }
