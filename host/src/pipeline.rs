@@ -72,7 +72,6 @@ use crate::streams::Hub;
 use crate::ticket::Notifier;
 use crate::trace::{self, Tracing};
 use crate::types::{BackendId, Issuer, PluginName, RequestId, Secret};
-use notices::Driven;
 use parse::{Notice, Parsed, Read, Said};
 use session::InSession;
 
@@ -239,8 +238,6 @@ pub struct Finished {
 /// A request that has begun to report. Dropping it stops the call.
 pub struct Running {
     reports: notices::Reports,
-    /// What was taken out of `reports` already.
-    next: Option<String>,
     work: Pin<Box<dyn Future<Output = Finished> + Send>>,
     finished: Option<Finished>,
 }
@@ -258,16 +255,13 @@ impl Running {
     /// Not to be called after it.
     pub async fn next(&mut self) -> Event {
         loop {
-            if let Some(report) = self.next.take().or_else(|| self.reports.take()) {
+            if let Some(report) = self.reports.take() {
                 return Event::Notification(report);
             }
             if let Some(finished) = self.finished.take() {
                 return Event::Finished(finished);
             }
-            match self.reports.drive(self.work.as_mut()).await {
-                Driven::Reported(report) => self.next = Some(report),
-                Driven::Done(finished) => self.finished = Some(finished),
-            }
+            self.finished = self.reports.drive(self.work.as_mut()).await;
         }
     }
 }
@@ -318,26 +312,17 @@ pub async fn handle(gw: Arc<Gateway>, arrival: Arrival) -> Served {
     });
     let mut work: Pin<Box<dyn Future<Output = Finished> + Send>> =
         Box::pin(trace::within(id, trace, work));
-    let finished = match reports.drive(work.as_mut()).await {
-        Driven::Reported(report) => {
-            return Served::Stream(Running {
-                reports,
-                next: Some(report),
-                work,
-                finished: None,
-            });
-        }
-        Driven::Done(finished) => finished,
-    };
+    let finished = reports.drive(work.as_mut()).await;
     // A refusal keeps its status code; a result does not lose what was reported before it.
-    match (reports.take(), &finished.outcome) {
-        (Some(report), Ok(_)) => Served::Stream(Running {
+    match finished {
+        Some(finished) if reports.is_empty() || finished.outcome.is_err() => {
+            whole_or_listening(gw, finished)
+        }
+        finished => Served::Stream(Running {
             reports,
-            next: Some(report),
             work,
-            finished: Some(finished),
+            finished,
         }),
-        _ => whole_or_listening(gw, finished),
     }
 }
 

@@ -39,14 +39,6 @@ pub(super) struct Reports(Arc<Queue>);
 #[derive(Default)]
 struct Queue(Mutex<VecDeque<String>>);
 
-/// What came of polling the work of a request.
-pub(super) enum Driven<T> {
-    /// It has reported something.
-    Reported(String),
-    /// It is done.
-    Done(T),
-}
-
 #[derive(Serialize)]
 struct Notification<P> {
     jsonrpc: &'static str,
@@ -110,17 +102,20 @@ impl Reports {
         self.0.lock().pop_front()
     }
 
-    /// Goes on with the work that reports here, until there is a report or it is done. What it has reported before its
-    /// end is then still to be [taken](Self::take).
-    pub(super) async fn drive<T, F>(&mut self, mut work: Pin<&mut F>) -> Driven<T>
+    /// Whether there is nothing to [take](Self::take).
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Goes on with the work that reports here, until it is done, or there is something to [take](Self::take): `None`.
+    pub(super) async fn drive<T, F>(&mut self, mut work: Pin<&mut F>) -> Option<T>
     where
         F: Future<Output = T> + ?Sized,
     {
         poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(done) => Poll::Ready(Driven::Done(done)),
-            Poll::Pending => self.take().map_or(Poll::Pending, |report| {
-                Poll::Ready(Driven::Reported(report))
-            }),
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if self.is_empty() => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
         })
         .await
     }
