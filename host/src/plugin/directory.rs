@@ -5,6 +5,7 @@
 //! That costs a few system calls, and works where file systems tell nobody of changes: on network file
 //! systems and in volumes of containers.
 
+mod known;
 pub(super) mod scan;
 mod word;
 
@@ -28,6 +29,7 @@ use super::set::{File, Live, Plugins, digest};
 use super::settings::Beside;
 use super::trust;
 use crate::lock::{Lock, Pinned};
+use known::Known;
 use scan::{Stamp, scan, settings_digest, signature};
 use word::Word;
 
@@ -35,9 +37,6 @@ use word::Word;
 const LOOK: Duration = Duration::from_millis(200);
 /// How soon it is looked at again after a change: what looks the same twice is taken.
 const SETTLE: Duration = Duration::from_millis(100);
-/// For so many looks a file must be missing until it is gone: some programs replace a file by
-/// removing it first.
-const MISSING: u32 = 3;
 /// How often it is looked whether anybody still uses what was replaced.
 const DRAINING: Duration = Duration::from_millis(100);
 
@@ -80,16 +79,6 @@ pub struct Directory {
     pub(super) look_now: Notify,
     /// What other gateways run.
     pub(super) elsewhere: Elsewhere,
-}
-
-/// What is known of a file from looking at it.
-#[derive(Default)]
-struct Known {
-    /// At the last look.
-    seen: Option<Stamp>,
-    /// When it was taken.
-    taken: Option<Stamp>,
-    missing: u32,
 }
 
 impl Directory {
@@ -182,17 +171,14 @@ impl Directory {
         for (file, of) in known.iter_mut() {
             match found.remove(file) {
                 Some(stamp) => {
-                    of.missing = 0;
-                    let settled = of.seen.as_ref() == Some(&stamp);
-                    if settled && of.taken.as_ref() != Some(&stamp) {
+                    of.look(stamp);
+                    if let Some(settled) = of.settled() {
                         self.take(file).await;
-                        of.taken = Some(stamp.clone());
+                        of.taken = Some(settled);
                     }
-                    of.seen = Some(stamp);
                 }
                 None => {
-                    of.missing += 1;
-                    if of.missing >= MISSING {
+                    if of.is_gone() {
                         gone.push(file.clone());
                     }
                 }
@@ -203,11 +189,7 @@ impl Directory {
             self.remove(&file);
         }
         for (file, stamp) in found {
-            let new = Known {
-                seen: Some(stamp),
-                ..Known::default()
-            };
-            known.insert(file, new);
+            known.entry(file).or_default().look(stamp);
         }
         let now = self.now();
         if now.generation != before {
@@ -220,9 +202,7 @@ impl Directory {
                 }
             }
         }
-        known
-            .values()
-            .all(|of| of.missing == 0 && of.seen == of.taken)
+        known.values().all(Known::is_as_taken)
     }
 
     /// Loads a file as it is now, unless it is what runs already.

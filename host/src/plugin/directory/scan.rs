@@ -19,6 +19,14 @@ pub(super) struct Stamp {
     lock: Option<FileStamp>,
 }
 
+impl Stamp {
+    /// Whether there were settings before, and now are none.
+    pub(super) fn lost_settings_of(&self, before: &Self) -> bool {
+        let has_some = |stamp: &Self| stamp.settings.as_ref().is_some_and(|file| file.size > 0);
+        has_some(before) && !has_some(self)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileStamp {
     inode: u64,

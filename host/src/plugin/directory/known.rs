@@ -1,0 +1,136 @@
+//! What is known of a plugin's file from looking at it again and again: whether it is as it is meant, or
+//! somebody is at it.
+
+use super::scan::Stamp;
+
+/// For so many looks a file must be missing until it is gone: some programs replace a file by
+/// removing it first.
+const MISSING: u32 = 3;
+/// For so many looks settings that were there must be empty or missing until that is meant, about two seconds: who
+/// writes a file anew empties it first, and limits and grants must not lapse when a slow disk makes that take longer.
+const EMPTIED: u32 = 20;
+
+/// What is known of one file and those beside it.
+#[derive(Default)]
+pub(super) struct Known {
+    /// At the last look.
+    seen: Option<Stamp>,
+    /// At how many looks before that it was the same.
+    alike: u32,
+    /// When it was taken.
+    pub(super) taken: Option<Stamp>,
+    missing: u32,
+}
+
+impl Known {
+    /// It looks like this now.
+    pub(super) fn look(&mut self, stamp: Stamp) {
+        self.missing = 0;
+        if self.seen.as_ref() == Some(&stamp) {
+            self.alike = self.alike.saturating_add(1);
+        } else {
+            (self.seen, self.alike) = (Some(stamp), 0);
+        }
+    }
+
+    /// It is not there now. Tells whether it is gone for good.
+    pub(super) fn is_gone(&mut self) -> bool {
+        self.missing += 1;
+        self.missing >= MISSING
+    }
+
+    /// What it is now, if that is something else than what was taken, and nobody is writing it any more.
+    pub(super) fn settled(&self) -> Option<Stamp> {
+        let seen = self.seen.as_ref()?;
+        let taken = self.taken.as_ref();
+        let needed = match taken {
+            Some(taken) if seen.lost_settings_of(taken) => EMPTIED,
+            _ => 1,
+        };
+        (taken != Some(seen) && self.alike >= needed).then(|| seen.clone())
+    }
+
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_as_taken(&self) -> bool {
+        self.missing == 0 && self.seen == self.taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::scan;
+    use super::*;
+
+    /// A component with these settings beside it, and how it is known after looking until it was taken.
+    struct Stand(tempfile::TempDir, Known);
+
+    impl Stand {
+        fn with(settings: &str) -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            std::fs::write(dir.path().join("a.wasm"), "1").expect("written");
+            let mut stand = Self(dir, Known::default());
+            stand.write(settings);
+            assert_eq!(stand.looks(), 2, "what looks the same twice is taken");
+            stand
+        }
+
+        fn write(&self, settings: &str) {
+            std::fs::write(self.0.path().join("a.toml"), settings).expect("written");
+        }
+
+        fn look(&mut self) -> Option<Stamp> {
+            let found = scan(self.0.path(), &self.0.path().join("lock"));
+            let stamp = found.expect("readable").remove("a.wasm");
+            self.1.look(stamp.expect("there"));
+            self.1.settled()
+        }
+
+        /// After how many looks it is taken.
+        fn looks(&mut self) -> u32 {
+            for look in 1..100 {
+                if let Some(settled) = self.look() {
+                    self.1.taken = Some(settled);
+                    assert!(self.1.is_as_taken());
+                    assert!(self.look().is_none(), "once is enough");
+                    return look;
+                }
+            }
+            panic!("never taken");
+        }
+    }
+
+    #[test]
+    fn settings_do_not_lapse_while_they_are_written() {
+        let mut stand = Stand::with("x = 1");
+        stand.write("");
+        for _ in 0..EMPTIED {
+            assert!(stand.look().is_none());
+        }
+        stand.write("x = 27");
+        assert_eq!(stand.looks(), 2);
+    }
+
+    #[test]
+    fn whoever_means_to_empty_or_remove_settings_is_believed() {
+        let mut stand = Stand::with("x = 1");
+        stand.write("");
+        assert_eq!(stand.looks(), EMPTIED + 1);
+        std::fs::remove_file(stand.0.path().join("a.toml")).expect("removed");
+        assert_eq!(stand.looks(), 2, "there were none");
+        stand.write("x = 1");
+        assert_eq!(stand.looks(), 2);
+        std::fs::remove_file(stand.0.path().join("a.toml")).expect("removed");
+        assert_eq!(stand.looks(), EMPTIED + 1);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_for_a_moment_is_not_gone() {
+        let mut stand = Stand::with("x = 1");
+        for _ in 0..2 {
+            assert!(!stand.1.is_gone());
+            assert!(!stand.1.is_gone());
+            assert!(stand.look().is_none());
+        }
+        assert!(!stand.1.is_gone() && !stand.1.is_gone() && stand.1.is_gone());
+    }
+}
