@@ -9,6 +9,7 @@ mod accepted;
 mod adapter;
 mod breaker;
 mod client;
+mod clock;
 mod courtesy;
 mod databases;
 mod directory;

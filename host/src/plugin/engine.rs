@@ -1,4 +1,4 @@
-//! The engines: compiled code, the epoch clock, linkers by plugin kind, and room for instances.
+//! The engines: compiled code, linkers by plugin kind, and room for instances.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -15,11 +15,12 @@ use wasmtime::{
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{HostWallClock, WasiCtxBuilder};
 
+use super::clock::Clock;
 use super::courtesy::Courtesy;
 use super::imports;
 use super::instance::{self, State};
 use super::kept::Kept;
-use super::limits::{Limits, MAX_TABLE_ELEMENTS, TICK};
+use super::limits::{Limits, MAX_TABLE_ELEMENTS};
 use super::loader::Kind;
 use super::memory::Memories;
 use super::meter::Meters;
@@ -56,6 +57,9 @@ pub enum EngineError {
     /// wasmtime refused the configuration on this machine.
     #[error("the WebAssembly engine does not start on this machine")]
     Engine(#[source] wasmtime::Error),
+    /// The system has no thread for the clock that interrupts plugins.
+    #[error("cannot start a thread")]
+    Clock(#[source] std::io::Error),
 }
 
 /// An engine, and what components of each kind may import.
@@ -73,11 +77,12 @@ impl Machine {
         config: &PluginConfig,
         cache_dir: Option<&Path>,
         counts: bool,
+        clock: &Clock,
     ) -> Result<Arc<Self>, EngineError> {
         let mut wasm = engine_config(config, cache_dir)?;
         wasm.consume_fuel(counts);
         let engine = Engine::new(&wasm).map_err(EngineError::Engine)?;
-        spawn_clock(&engine);
+        clock.drive(&engine);
         let linked = || -> wasmtime::Result<_> {
             let mut policies = Linker::new(&engine);
             wasmtime_wasi::p2::add_to_linker_async(&mut policies)?;
@@ -170,6 +175,8 @@ pub struct Runtime {
     pub(super) config: PluginConfig,
     /// What plugins use.
     pub(super) meters: Meters,
+    /// What interrupts plugins.
+    pub(super) clock: Clock,
     /// Who computes for long.
     pub(super) courtesy: Arc<Courtesy>,
     slots: Arc<Semaphore>,
@@ -215,8 +222,10 @@ impl Runtime {
         stage: Option<Stage>,
         store: Option<&GatewayStore>,
     ) -> Result<Arc<Self>, EngineError> {
+        let clock = Clock::start().map_err(EngineError::Clock)?;
         Ok(Arc::new(Self {
-            machine: Machine::new(config, cache_dir, false)?,
+            machine: Machine::new(config, cache_dir, false, &clock)?,
+            clock,
             counting: OnceLock::new(),
             cache_dir: cache_dir.map(Path::to_owned),
             limits: Arc::new(Limits {
@@ -263,7 +272,7 @@ impl Runtime {
         if let Some(machine) = self.counting.get() {
             return Ok(Arc::clone(machine));
         }
-        let machine = Machine::new(&self.config, self.cache_dir.as_deref(), true)?;
+        let machine = Machine::new(&self.config, self.cache_dir.as_deref(), true, &self.clock)?;
         Ok(Arc::clone(self.counting.get_or_init(|| machine)))
     }
 
@@ -312,17 +321,4 @@ fn cache(dir: &Path) -> Result<Cache, EngineError> {
         dir: dir.display().to_string(),
         source,
     })
-}
-
-/// Moves the epoch on. A thread and not a task, so that guests that keep every worker busy are
-/// still interrupted. Ends with the engine.
-fn spawn_clock(engine: &Engine) {
-    let engine = engine.weak();
-    std::thread::spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(TICK);
-        }
-    });
 }

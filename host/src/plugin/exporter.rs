@@ -114,7 +114,10 @@ impl Exporter {
     {
         self.profile.admit(function)?;
         let (mut store, slot) = self.profile.room(function, WALL).await?;
-        let instance = self.pre.plain().instantiate_async(&mut store).await;
+        let instance = {
+            let _running = self.profile.runtime.clock.running();
+            self.pre.plain().instantiate_async(&mut store).await
+        };
         let mut guest: Guest<Instance> = self.profile.born(function, store, slot, instance)?;
         let egress = Egress::without_backend(&self.profile, EXCHANGE);
         guest.begin(None, Some(egress), None, None);

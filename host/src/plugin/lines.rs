@@ -124,6 +124,8 @@ macro_rules! kind {
                 &self,
                 store: &mut Store<State>,
             ) -> wasmtime::Result<$exports> {
+                let profile = Arc::clone(&store.data().profile);
+                let _running = profile.runtime.clock.running();
                 Ok(match self {
                     Self::V0_1(pre) => {
                         $exports::V0_1(Box::new(pre.instantiate_async(store).await?))

@@ -28,6 +28,7 @@ impl Timing<'_> {
             (format!("{name} {}", self.function), attributes)
         };
         let timed = async {
+            let _running = self.profile.runtime.clock.running();
             let (result, busy) = self.profile.meter.time(work).await;
             trace::note(|| Attribute::new("cortex.plugin.busy_ms", busy.as_secs_f64() * 1e3));
             result
