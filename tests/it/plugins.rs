@@ -1,8 +1,13 @@
 //! Components that misbehave, and components that do not fit: each contained, each with a message
 //! that tells the operator what to do, other calls unharmed.
 
+use std::time::Duration;
+
 use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan, component, patched};
+use http::Method;
 use serde_json::json;
+
+const ADMIN: &str = "admin-secret-of-the-tests";
 
 /// A gateway with a good backend `docs` and a backend `bad` whose adapter misbehaves on request.
 async fn with_mischief(mode: &str) -> (FakeBackend, Gateway) {
@@ -256,6 +261,67 @@ async fn files_that_do_not_fit_are_refused_with_the_reason_and_the_rest_goes_on(
             .0,
         "fine"
     );
+}
+
+/// What an operator is told of a plugin.
+async fn figure(gateway: &Gateway, name: &str, plugin: &str) -> u64 {
+    let secret = [("x-cortex-admin-secret", ADMIN)];
+    let reply = gateway.client.send(Method::GET, "/metrics", &secret, "");
+    let metrics = reply.await.expect("a response").text();
+    let line = format!("cortex_plugin_{name}{{plugin=\"{plugin}\"}} ");
+    let value = metrics.lines().find_map(|of| of.strip_prefix(&line));
+    let value = value.and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("no {line} in {metrics}"))
+}
+
+#[tokio::test]
+async fn an_instance_is_kept_for_its_caller_until_nobody_uses_it() {
+    let backend = FakeBackend::start(json!([FakeBackend::tool("act")])).await;
+    backend.plan("act", Plan::Json(200, json!("fine")));
+    for (mode, kept) in [(None, 1), (Some("call"), 0)] {
+        let builder = GatewayBuilder::new()
+            .plugin("mischief")
+            .backend("docs", &backend.url())
+            .backend("bad", &backend.url())
+            .env("CORTEX_BACKEND_BAD_ADAPTER", "mischief")
+            .env("CORTEX_ADMIN_SECRET", ADMIN)
+            .env("CORTEX_PLUGIN_MEMORY_MIB", "8")
+            .env("CORTEX_DEV_BYPASS_SCOPES", "mcp:test:use mcp:mischief:use");
+        let builder = match mode {
+            Some(mode) => builder.env("CORTEX_PLUGIN_INSTANCES", mode),
+            None => builder,
+        };
+        let gateway = builder.start().await;
+        gateway.ready().await;
+        for _ in 0..2 {
+            let (text, _) = gateway.client.call("docs_act", json!({})).await.tool_text();
+            assert_eq!(text, "fine");
+            assert_eq!(figure(&gateway, "instances", "backend-http").await, kept);
+        }
+        // One that has grown so that the next call could find too little memory is not.
+        for (mib, kept) in [(3, kept), (6, 0)] {
+            let call = gateway
+                .client
+                .call("bad_huge_result", json!({ "mib": mib }));
+            assert_eq!(call.await.tool_text().0.len(), mib << 20);
+            assert_eq!(figure(&gateway, "instances", "mischief").await, kept);
+        }
+
+        let idle = gateway
+            .stop()
+            .await
+            .env("CORTEX_PLUGIN_WARM_IDLE_SECONDS", "1");
+        let gateway = idle.start().await;
+        gateway.ready().await;
+        gateway.client.call("docs_act", json!({})).await.tool_text();
+        for _ in 0..600 {
+            if figure(&gateway, "instances", "backend-http").await == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(figure(&gateway, "instances", "backend-http").await, 0);
+    }
 }
 
 #[tokio::test]

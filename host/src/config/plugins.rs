@@ -98,7 +98,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> PluginConfig {
                 ("call", InstanceMode::Call),
                 ("subject", InstanceMode::Subject),
             ],
-            InstanceMode::Call,
+            InstanceMode::Subject,
         ),
         memory_bytes: vars.number("CORTEX_PLUGIN_MEMORY_MIB", 64, 2..=1024) * 1024 * 1024,
         compute_ms: vars.number("CORTEX_PLUGIN_COMPUTE_MS", 2_000, 10..=60_000),

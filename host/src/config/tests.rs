@@ -18,7 +18,7 @@ fn little_is_needed() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:3213");
     assert_eq!(config.canonical_uri.as_str(), "http://localhost:3213/mcp");
     assert!(config.backends.is_empty());
-    assert_eq!(config.plugins.instances, InstanceMode::Call);
+    assert_eq!(config.plugins.instances, InstanceMode::Subject);
 }
 
 #[test]

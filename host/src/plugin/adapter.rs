@@ -186,7 +186,7 @@ impl Adapter {
         pre: AdapterPre,
     ) -> Self {
         let warm = Warm::new(
-            runtime.config.warm_instances,
+            &runtime.warm,
             Duration::from_secs(runtime.config.warm_idle_seconds),
         );
         Self {
@@ -385,8 +385,13 @@ impl Adapter {
         }
     }
 
+    /// Lets go of instances that nobody has used for long.
+    pub(super) fn tidy(&self) {
+        self.warm.tidy();
+    }
+
     fn keep(&self, key: Option<WarmKey>, mut guest: Guest<AdapterExports>) {
-        if guest.is_cluttered() {
+        if guest.is_spent() {
             return;
         }
         if let Some(key) = key {

@@ -37,6 +37,8 @@ use word::Word;
 const LOOK: Duration = Duration::from_millis(200);
 /// How soon it is looked at again after a change: what looks the same twice is taken.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How often instances are looked at that are kept between calls: those that nobody uses go.
+const TIDY: Duration = Duration::from_secs(5);
 /// How often it is looked whether anybody still uses what was replaced.
 const DRAINING: Duration = Duration::from_millis(100);
 
@@ -134,7 +136,15 @@ impl Directory {
         let mut readable = true;
         let word = Word::of(&self.path);
         let mut settled = true;
+        let mut tidied = Instant::now();
         loop {
+            if tidied.elapsed() >= TIDY {
+                self.now()
+                    .adapters
+                    .values()
+                    .for_each(|adapter| adapter.tidy());
+                tidied = Instant::now();
+            }
             if settled {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}

@@ -25,6 +25,7 @@ use super::loader::Kind;
 use super::memory::Memories;
 use super::meter::Meters;
 use super::recording::Recording;
+use super::warm::Room;
 use super::wire::Wire;
 use crate::config::PluginConfig;
 use crate::outbound::Client;
@@ -175,6 +176,8 @@ pub struct Runtime {
     pub(super) config: PluginConfig,
     /// What plugins use.
     pub(super) meters: Meters,
+    /// Room for instances that are kept between calls.
+    pub(super) warm: Arc<Room>,
     /// What interrupts plugins.
     pub(super) clock: Clock,
     /// Who computes for long.
@@ -226,6 +229,7 @@ impl Runtime {
         Ok(Arc::new(Self {
             machine: Machine::new(config, cache_dir, false, &clock)?,
             clock,
+            warm: Room::for_most(config.warm_instances),
             counting: OnceLock::new(),
             cache_dir: cache_dir.map(Path::to_owned),
             limits: Arc::new(Limits {

@@ -301,10 +301,11 @@ impl<B> Guest<B> {
         Arc::clone(&self.store.data().patience)
     }
 
-    /// Whether it has left so many handles open that a later call could find none. Languages that collect
-    /// their garbage give handles back when they do, which may be never.
-    pub(super) fn is_cluttered(&mut self) -> bool {
-        self.store.data_mut().table.iter_mut().count() > MOST_HANDLES / 2
+    /// Whether a later call could find too little left: of handles, because languages that collect their garbage give
+    /// them back when they do, which may be never, or of memory.
+    pub(super) fn is_spent(&mut self) -> bool {
+        let state = self.store.data_mut();
+        state.memory.is_nearly_full() || state.table.iter_mut().count() > MOST_HANDLES / 2
     }
 
     /// Reads how one call ended. After an error the instance must not be used again.

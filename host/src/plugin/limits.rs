@@ -119,6 +119,11 @@ impl Memory {
             refused: false,
         }
     }
+
+    /// Whether more than three quarters of what there may be are in use. It never becomes less.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.bytes > self.limit / 4 * 3
+    }
 }
 
 impl Drop for Memory {

@@ -83,16 +83,18 @@ fn all(findings: &Findings) -> Vec<Target> {
         (32, false, 2, "p99", 2.0),
         (32, true, 2, "p99", 2.0),
     ] {
-        let row = call(rows, "call", connections, paced);
-        targets.push(at_most(
-            format!(
-                "tools/call, {}: {name} above the proxy's",
-                so_many(connections, paced)
-            ),
-            bound,
-            "ms",
-            row.and_then(|row| added(row, rows, latency)),
-        ));
+        for kind in ["call", "subject"] {
+            let row = call(rows, kind, connections, paced);
+            targets.push(at_most(
+                format!(
+                    "tools/call, instance per {kind}, {}: {name} above the proxy's",
+                    so_many(connections, paced)
+                ),
+                bound,
+                "ms",
+                row.and_then(|row| added(row, rows, latency)),
+            ));
+        }
     }
     let list = rows.iter().find(|row| {
         (row.set, row.tools, row.connections) == ("lists", 1_000, 32)
@@ -206,7 +208,7 @@ mod tests {
             assert!(line.ends_with(words), "{line}");
         };
         check(
-            "instance per call, 32 connections:",
+            "instance per call, 32 connections: CPU",
             "|     3.00 |          yes |",
         );
         check(
@@ -214,11 +216,19 @@ mod tests {
             "|        - | not measured |",
         );
         check(
-            "instance per call, 1 connection:",
+            "instance per call, 1 connection: CPU",
             "|        - | not measured |",
         );
-        check("32 connections: p99", "|        0 |          yes |");
-        check("half the rate: p99", "|        - | not measured |");
+        check(
+            "instance per call, 32 connections: p99",
+            "|        0 |          yes |",
+        );
+        for not_measured in [
+            "instance per subject, 32 connections: p99",
+            "instance per call, 32 connections, half the rate: p99",
+        ] {
+            check(not_measured, "|        - | not measured |");
+        }
         check(figure::WARM_START, "|     99.0 |          yes |");
         check("with 10,000 tools", "|     1.50 |           no |");
         check("with 500 backends", "|        - | not measured |");
