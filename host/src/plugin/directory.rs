@@ -188,7 +188,7 @@ impl Directory {
                     }
                 }
                 None => {
-                    if of.is_gone() {
+                    if of.miss() {
                         gone.push(file.clone());
                     }
                 }

@@ -34,7 +34,7 @@ impl Known {
     }
 
     /// It is not there now. Tells whether it is gone for good.
-    pub(super) fn is_gone(&mut self) -> bool {
+    pub(super) fn miss(&mut self) -> bool {
         self.missing += 1;
         self.missing >= MISSING
     }
@@ -127,10 +127,10 @@ mod tests {
     fn a_file_that_is_missing_for_a_moment_is_not_gone() {
         let mut stand = Stand::with("x = 1");
         for _ in 0..2 {
-            assert!(!stand.1.is_gone());
-            assert!(!stand.1.is_gone());
+            assert!(!stand.1.miss());
+            assert!(!stand.1.miss());
             assert!(stand.look().is_none());
         }
-        assert!(!stand.1.is_gone() && !stand.1.is_gone() && stand.1.is_gone());
+        assert!(!stand.1.miss() && !stand.1.miss() && stand.1.miss());
     }
 }
