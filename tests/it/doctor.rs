@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use cortex_tests::issuer::{Alg, Answer, FakeIssuer, Key};
 use cortex_tests::provider::Instead;
-use cortex_tests::{Era, FakeBackend, FakeMcp, GatewayBuilder, Plan, Provider};
+use cortex_tests::{Era, FakeBackend, FakeMcp, GatewayBuilder, Plan, Provider, free_address};
 use serde_json::{Value, json};
 
 use crate::linking::VAULT_KEY;
@@ -61,14 +61,6 @@ impl Told {
         assert_eq!(hint.is_empty(), state == "ok", "{what}: {hint}");
         assert!(self.words.contains(text), "{}", self.words);
     }
-}
-
-/// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0");
-    free.and_then(|free| free.local_addr())
-        .expect("a free port")
-        .port()
 }
 
 #[tokio::test]
@@ -199,7 +191,7 @@ async fn check_writes_nothing() {
 
 #[tokio::test]
 async fn doctor_finds_a_whole_gateway_well() {
-    let port = free_port();
+    let port = free_address().port();
     let canonical = format!("http://127.0.0.1:{port}/mcp");
     let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &canonical).await;
     let backend = FakeBackend::start(json!([FakeBackend::tool("a"), FakeBackend::tool("b")])).await;
@@ -301,11 +293,11 @@ async fn doctor_finds_a_whole_gateway_well() {
 
 #[tokio::test]
 async fn doctor_names_what_is_wrong_with_those_whom_the_gateway_needs() {
-    let port = free_port();
+    let port = free_address().port();
     let issuer = FakeIssuer::start(&[]).await;
     let slow = FakeBackend::start(json!([])).await;
     slow.plan("list_tools", Plan::Hang);
-    let (poor, down) = (FakeBackend::start(json!([])).await, free_port());
+    let (poor, down) = (FakeBackend::start(json!([])).await, free_address().port());
     poor.plan("list_tools", Plan::Json(401, json!({ "error": "no" })));
     let notes = Provider::start().await;
     notes.metadata("code_challenge_methods_supported", json!(["plain"]));

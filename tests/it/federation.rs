@@ -6,16 +6,9 @@ use std::time::Duration;
 
 use cortex_tests::gateway::eventually;
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
-use cortex_tests::{Client, FakeBackend, Gateway, GatewayBuilder, Plan, Stream};
+use cortex_tests::{Client, FakeBackend, Gateway, GatewayBuilder, Plan, Stream, free_address};
 use http::Method;
 use serde_json::{Value, json};
-
-/// A port that nobody listens on at the moment.
-async fn free() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.expect("a socket");
-    listener.local_addr().expect("an address")
-}
 
 async fn status(gateway: &Gateway) -> Value {
     let (code, said, complaint) = gateway.operator(&["status", "--json"]).await;
@@ -85,7 +78,7 @@ async fn fifty_backends_of_which_some_are_bad_are_one_catalog() {
     lying[0].plan("list_tools", Plan::Json(200, odd));
     lying[1].plan("list_tools", Plan::Raw(200, "<html>not JSON</html>"));
     lying[2].plan("list_tools", Plan::Json(500, json!({ "error": "broken" })));
-    let absent: Vec<SocketAddr> = vec![free().await, free().await, free().await, free().await];
+    let absent: Vec<SocketAddr> = (0..4).map(|_| free_address()).collect();
 
     let mut builder = GatewayBuilder::new()
         .env("CORTEX_REFRESH_SECONDS", "2")
@@ -196,7 +189,7 @@ async fn a_backend_with_names_of_its_own_takes_nobody_elses() {
 
 #[tokio::test]
 async fn a_call_tells_sooner_than_the_clock_that_a_backend_has_gone_or_come_back() {
-    let address = free().await;
+    let address = free_address();
     let backend = FakeBackend::start_at(address, json!([FakeBackend::tool("act")])).await;
     let gateway = GatewayBuilder::new()
         .backend("docs", &backend.url())

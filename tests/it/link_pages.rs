@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cortex_tests::issuer::{Alg, Key};
-use cortex_tests::{Gateway, GatewayBuilder, Provider};
+use cortex_tests::{Gateway, GatewayBuilder, Provider, free_address};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -64,8 +64,7 @@ async fn people_link_their_accounts_in_a_browser_and_call_as_themselves() {
     let Some(chromium) = chromium() else { return };
     // Tokens of five seconds: each call after that renews, and each renewal rotates.
     let mut inner = oauth_flows::Stand::with(&[("DEV_AUTH_TOKEN_SECONDS", "5")]).await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let port = free.expect("a free port").port();
+    let port = free_address().port();
     let base = format!("http://127.0.0.1:{port}");
     let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &format!("{base}/mcp")).await;
     let gateway = gateway(&inner.url, &issuer, port).await;

@@ -1,7 +1,7 @@
 //! Accounts of users at MCP servers: linked in a browser, used in their calls, renewed, taken back.
 
 use cortex_tests::issuer::{Alg, Key};
-use cortex_tests::{Browser, Client, Gateway, GatewayBuilder, Page, Provider, Reply};
+use cortex_tests::{Browser, Client, Gateway, GatewayBuilder, Page, Provider, Reply, free_address};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -32,10 +32,7 @@ impl Stand {
 
     /// Starts all of them, with nothing linked.
     pub(crate) async fn unlinked(change: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_address().port();
         let base = format!("http://127.0.0.1:{port}");
         let mcp = format!("{base}/mcp");
         let issuer = Provider::issuer(Key::generate(Alg::Es256, "k1"), &mcp).await;

@@ -302,8 +302,9 @@ async fn the_figures_are_those_of_what_was_done() {
             0.0,
         ),
         ("cortex_accounts{server=\"wiki\",state=\"linked\"}", 0.0),
-        ("cortex_plugin_instances{plugin=\"backend-http\"}", 0.0),
-        ("cortex_plugin_memory_bytes{plugin=\"backend-http\"}", 0.0),
+        // One is kept for whoever called.
+        ("cortex_plugin_instances{plugin=\"backend-http\"}", 1.0),
+        ("cortex_plugin_instances{plugin=\"policy-scopes\"}", 0.0),
     ] {
         assert!(read.series.contains_key(series), "{series} is not there");
         assert_eq!(read.get(series), value, "{series}");
@@ -311,6 +312,7 @@ async fn the_figures_are_those_of_what_was_done() {
     for series in [
         "cortex_exchange_duration_seconds_sum{backend=\"docs\"}",
         "cortex_plugin_busy_seconds_total{plugin=\"backend-http\"}",
+        "cortex_plugin_memory_bytes{plugin=\"backend-http\"}",
         "cortex_plugin_memory_peak_bytes{plugin=\"backend-http\"}",
         "cortex_issuer_keys_age_seconds",
         "cortex_catalog_refreshed_timestamp_seconds{backend=\"docs\"}",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use cortex_tests::{Client, Gateway, GatewayBuilder, binary};
+use cortex_tests::{Client, Gateway, GatewayBuilder, binary, free_address};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -88,10 +88,7 @@ impl Stand {
     /// With these variables of the authorization server.
     pub(crate) async fn with(env: &[(&str, &str)]) -> Self {
         // The authorization server is told the gateway's URL before there is a gateway.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_address().port();
         let url = format!("http://127.0.0.1:{port}/mcp");
         let certificates = certificates().await;
         let (auth, issuer) = listening(
@@ -305,9 +302,7 @@ async fn mcp_inspector_logs_in_by_itself() {
         return;
     }
     let stand = Stand::start().await;
-    let callback = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|free| free.local_addr())
-        .expect("a free port");
+    let callback = free_address();
     let mut inspector = stand
         .inspector(&["--method", "tools/call", "--tool-name", "demo_echo"])
         .args([

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cortex_tests::stream::Stream;
-use cortex_tests::{Client, Gateway, GatewayBuilder, Reply};
+use cortex_tests::{Client, Gateway, GatewayBuilder, Reply, free_address};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -59,11 +59,6 @@ async fn server(program: &str, arguments: &[&str], port: u16) -> Option<Child> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("it does not listen");
-}
-
-fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    free.expect("a free port").port()
 }
 
 async fn gateway(id: &str, port: u16) -> Gateway {
@@ -165,7 +160,7 @@ async fn in_steps(client: &Client, tool: &str, arguments: Value) -> (Vec<f64>, V
 
 #[tokio::test]
 async fn the_reference_server_does_all_it_can_through_the_gateway() {
-    let port = free_port();
+    let port = free_address().port();
     const EVERYTHING: &str =
         "target/peers/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
     let arguments = [
@@ -292,7 +287,7 @@ async fn the_reference_server_does_all_it_can_through_the_gateway() {
 
 #[tokio::test]
 async fn a_python_fastmcp_server_does_all_it_can_through_the_gateway() {
-    let port = free_port();
+    let port = free_address().port();
     let (python, text) = ("target/peers/py1/bin/python", port.to_string());
     let arguments = ["tests/peers/fastmcp_server.py", &text];
     if !root().join(python).exists() && std::env::var("CI").is_err() {

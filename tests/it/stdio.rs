@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cortex_tests::issuer::{Alg, FakeIssuer, Key};
-use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan, component};
+use cortex_tests::{FakeBackend, Gateway, GatewayBuilder, Plan, component, free_address};
 use serde_json::{Value, json};
 
 use process::Process;
@@ -23,6 +23,7 @@ async fn gateway() -> (Gateway, FakeBackend, FakeIssuer, Key) {
     let gateway = GatewayBuilder::new()
         .issuer(&issuer)
         .backend("test", &backend.url())
+        .env("CORTEX_LISTEN", &free_address().to_string())
         .start()
         .await;
     gateway.ready().await;

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::balancer::free_address;
+
 /// What the backend does when a method is called.
 #[derive(Clone, Debug)]
 pub enum Plan {
@@ -76,7 +78,7 @@ type Body = BoxBody<Bytes, std::io::Error>;
 impl FakeBackend {
     /// Starts a backend that offers these tools.
     pub async fn start(tools: Value) -> Self {
-        Self::start_at("127.0.0.1:0".parse().expect("an address"), tools).await
+        Self::start_at(free_address(), tools).await
     }
 
     /// Starts a backend at an address of choice.

@@ -28,7 +28,7 @@ pub mod relay;
 pub mod stream;
 
 pub use backend::{FakeBackend, Plan};
-pub use balancer::Balancer;
+pub use balancer::{Balancer, free_address};
 pub use browser::{Browser, Page};
 pub use client::{Client, Reply};
 pub use collector::{FakeCollector, Span};

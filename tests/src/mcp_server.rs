@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::balancer::free_address;
+
 /// Which era a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
@@ -125,8 +127,7 @@ type Body = BoxBody<Bytes, Infallible>;
 impl FakeMcp {
     /// Starts a server with tools and nothing else.
     pub async fn start(era: Era) -> Self {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        Self::start_at(address, era).await
+        Self::start_at(free_address(), era).await
     }
 
     /// Starts a server at an address of choice.
