@@ -245,6 +245,8 @@ fn calls(full: bool) -> Vec<Scenario> {
     let mut scenarios = vec![
         Scenario::fresh("tools/call, instance per call", Exchange::Call),
         Scenario::kept("tools/call, instance per subject", Exchange::Call),
+        // What a request costs that no policy, adapter or backend is asked for: no call can cost less.
+        Scenario::new("server/discover, which asks nobody", Exchange::Discover),
     ];
     if full {
         let modern = Scenario::fresh("tools/call, modern era", Exchange::ModernCall);
