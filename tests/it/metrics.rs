@@ -316,6 +316,7 @@ async fn the_figures_are_those_of_what_was_done() {
         "cortex_plugin_memory_peak_bytes{plugin=\"backend-http\"}",
         "cortex_issuer_keys_age_seconds",
         "cortex_catalog_refreshed_timestamp_seconds{backend=\"docs\"}",
+        "cortex_tasks",
         "process_resident_memory_bytes",
         "process_open_fds",
         "process_cpu_seconds_total",

@@ -301,11 +301,12 @@ async fn live(
             // One that was not used yet may be on its way: nobody could answer that call.
             2 | 6 => stand.notes.expire_used("ada-at-notes"),
             5 => {
-                let mut stream = listen(stand).await;
+                let mut stream = listen(stand, "ada").await;
                 stream.frame().await;
                 if planted("leak") {
                     for _ in 0..40 {
-                        kept.push(listen(stand).await);
+                        // By somebody else each time: how many one may have open is bounded.
+                        kept.push(listen(stand, &format!("ada-{}", kept.len())).await);
                     }
                 }
             }
@@ -334,8 +335,8 @@ async fn live(
     (samples, steady, flaps)
 }
 
-async fn listen(stand: &Stand) -> Stream {
-    let client = stand.client("ada");
+async fn listen(stand: &Stand, subject: &str) -> Stream {
+    let client = stand.client(subject);
     Stream::modern(&client, json!({ "toolsListChanged": true })).await
 }
 
@@ -369,13 +370,17 @@ async fn sample(stand: &Stand, seen: &Seen, began: Instant) -> Sample {
     let text = metrics.expect("figures").text();
     let figures: BTreeMap<&str, &str> =
         (text.lines().filter_map(|line| line.rsplit_once(' '))).collect();
-    let instances = figures.get("cortex_instances").and_then(|n| n.parse().ok());
+    let figure = |name| -> u64 {
+        let told = figures.get(name).and_then(|number| number.parse().ok());
+        told.unwrap_or_else(|| panic!("{name} is not told: {text}"))
+    };
     Sample {
         seconds: began.elapsed().as_secs(),
         calls: seen.calls.load(Ordering::Relaxed),
         memory_kib: stand.gateway.resident_kib(),
         descriptors: stand.gateway.count("fd"),
         threads: stand.gateway.count("task"),
-        instances: instances.unwrap_or_default(),
+        tasks: figure("cortex_tasks"),
+        instances: figure("cortex_instances"),
     }
 }

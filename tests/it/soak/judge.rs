@@ -15,6 +15,8 @@ pub(crate) struct Sample {
     pub(crate) descriptors: u64,
     /// Its threads.
     pub(crate) threads: u64,
+    /// Its asynchronous tasks.
+    pub(crate) tasks: u64,
     /// Instances of components.
     pub(crate) instances: u64,
 }
@@ -27,6 +29,8 @@ const BYTES_OF_A_CALL: u64 = 64;
 const DESCRIPTORS: u64 = 12;
 /// Threads that may: those that block are made when they are needed.
 const THREADS: u64 = 8;
+/// Tasks that may: a connection has one, too.
+const TASKS: u64 = 12;
 
 /// What grew, in words; nothing when all is well. The first third of the samples is warming up; of the
 /// rest, the medians of both halves are compared, so that no single moment decides.
@@ -39,10 +43,11 @@ pub(crate) fn growth(samples: &[Sample]) -> Vec<String> {
     let calls = median(late, |s| s.calls) - median(early, |s| s.calls);
     let memory = MEMORY_KIB + calls * BYTES_OF_A_CALL / 1024;
     type Field = fn(&Sample) -> u64;
-    let fields: [(&str, Field, u64); 3] = [
+    let fields: [(&str, Field, u64); 4] = [
         ("KiB of memory", |s| s.memory_kib, memory),
         ("descriptors", |s| s.descriptors, DESCRIPTORS),
         ("threads", |s| s.threads, THREADS),
+        ("tasks", |s| s.tasks, TASKS),
     ];
     let mut grown = Vec::new();
     for (name, field, allowed) in fields {
@@ -69,8 +74,8 @@ impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| seconds | calls | memory MiB | descriptors | threads | instances |\n\
-             | ---: | ---: | ---: | ---: | ---: | ---: |"
+            "| seconds | calls | memory MiB | descriptors | threads | tasks | instances |\n\
+             | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         )?;
         let step = self.0.len().div_ceil(self.1.max(1)).max(1);
         for sample in self.0.iter().step_by(step).chain(self.0.last()) {
@@ -80,12 +85,13 @@ impl fmt::Display for Table<'_> {
                 memory_kib,
                 descriptors,
                 threads,
+                tasks,
                 instances,
             } = sample;
             let memory = *memory_kib as f64 / 1024.0;
             writeln!(
                 f,
-                "| {seconds} | {calls} | {memory:.1} | {descriptors} | {threads} | {instances} |"
+                "| {seconds} | {calls} | {memory:.1} | {descriptors} | {threads} | {tasks} | {instances} |"
             )?;
         }
         Ok(())
@@ -101,6 +107,7 @@ fn steady(n: u64, add: impl Fn(u64, &mut Sample)) -> Vec<Sample> {
             memory_kib: 90_000 + (second % 5) * 1_000,
             descriptors: 60 + second % 7,
             threads: 20 + second % 3,
+            tasks: 40 + second % 5,
             instances: 8,
         };
         // Warming up.
@@ -130,5 +137,6 @@ fn a_leak_of_every_kind_is_told() {
     check(3_600, |_, s| s.memory_kib += s.calls / 2, "KiB of memory");
     check(20, |t, s| s.descriptors += 3 * t, "descriptors");
     check(3_600, |t, s| s.threads += t / 60, "threads");
+    check(20, |t, s| s.tasks += 3 * t, "tasks");
     assert_eq!(growth(&[]), ["too few samples: 0"]);
 }

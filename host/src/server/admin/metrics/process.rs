@@ -23,6 +23,14 @@ pub(super) fn tell(gw: &Gateway, to: &mut Exposition) {
         "When the process started, in seconds since 1970.",
         started.unwrap_or_default().as_secs_f64(),
     );
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        to.one(
+            Kind::Gauge,
+            "cortex_tasks",
+            "Tasks that have not ended: one for each connection, and those that always run.",
+            number(runtime.metrics().num_alive_tasks()),
+        );
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(kib) = status.lines().find_map(|line| line.strip_prefix("VmRSS:")) {
         let kib = kib.trim().trim_end_matches(" kB").parse::<usize>();
