@@ -10,6 +10,7 @@ mod audit;
 mod audit_otlp;
 mod audit_postgres;
 mod audit_trail;
+mod backend_http2;
 mod backends;
 mod balanced;
 mod batches;

@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, Version};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::balancer::free_address;
+use crate::certificates::Certificates;
 
 /// What the backend does when a method is called.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Seen {
     pub headers: HeaderMap,
     /// Its body as text.
     pub body: String,
+    /// What it was spoken in.
+    pub version: Version,
 }
 
 #[derive(Default)]
@@ -63,6 +68,8 @@ struct Shared {
     sent: std::sync::atomic::AtomicU64,
     /// Requests whose other end went away during [`Plan::Hang`].
     abandoned: std::sync::atomic::AtomicUsize,
+    /// Connections that were made.
+    connections: std::sync::atomic::AtomicUsize,
 }
 
 /// The backend.
@@ -89,7 +96,23 @@ impl FakeBackend {
         let backend = Self {
             address,
             shared: Arc::clone(&shared),
-            task: tokio::spawn(accept(listener, shared)),
+            task: tokio::spawn(accept(listener, None, shared)),
+        };
+        backend.plan("list_tools", Plan::Json(200, json!({ "tools": tools })));
+        backend
+    }
+
+    /// Starts a backend that speaks HTTP/2 over TLS, and nothing else. Its URL begins with `https`, whatever
+    /// [`url`](Self::url) says.
+    pub async fn start_http2(certificates: &Certificates, tools: Value) -> Self {
+        let address = free_address();
+        let listener = TcpListener::bind(address).await.expect("a socket");
+        let shared = Arc::new(Shared::default());
+        let tls = certificates.acceptor(&[b"h2"]);
+        let backend = Self {
+            address,
+            shared: Arc::clone(&shared),
+            task: tokio::spawn(accept(listener, Some(tls), shared)),
         };
         backend.plan("list_tools", Plan::Json(200, json!({ "tools": tools })));
         backend
@@ -165,6 +188,13 @@ impl FakeBackend {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Connections that were made to it.
+    pub fn connections(&self) -> usize {
+        self.shared
+            .connections
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Its base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -181,13 +211,23 @@ impl FakeBackend {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     // Ends with this task, and all connections with it.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let shared = Arc::clone(&shared);
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
+        shared
+            .connections
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         connections.spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+            if let Some(tls) = tls {
+                let stream = tls.accept(stream).await.expect("TLS");
+                let builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                drop(connection.await);
+                return;
+            }
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
             // A broken connection is what some plans are about.
@@ -215,6 +255,7 @@ async fn answer(
         method: method.clone(),
         headers: parts.headers,
         body,
+        version: parts.version,
     };
     shared
         .seen

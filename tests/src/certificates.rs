@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 /// The files, for as long as this is kept.
 pub struct Certificates(TempDir);
@@ -52,5 +56,21 @@ impl Certificates {
     /// Its key.
     pub fn key(&self) -> PathBuf {
         self.0.path().join("server.key")
+    }
+
+    /// The server's side of TLS, which offers these protocols (ALPN).
+    pub fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
+        let certificate = CertificateDer::from_pem_file(self.server()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(self.key()).expect("a key");
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let tls = rustls::ServerConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .expect("versions");
+        let tls = tls.with_no_client_auth();
+        let mut tls = tls
+            .with_single_cert(vec![certificate], key)
+            .expect("key and certificate belong together");
+        tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        TlsAcceptor::from(Arc::new(tls))
     }
 }
