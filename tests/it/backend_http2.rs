@@ -21,7 +21,7 @@ async fn calls_share_a_connection_and_all_are_answered_whole() {
     let gateway = GatewayBuilder::new()
         .env("SSL_CERT_FILE", &authority.display().to_string())
         .env("CORTEX_RATE_LIMIT_PER_MINUTE", "0")
-        .backend("docs", &format!("https://{}", backend.address))
+        .backend("docs", &backend.url())
         .start()
         .await;
     gateway.ready().await;

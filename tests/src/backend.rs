@@ -76,6 +76,7 @@ struct Shared {
 pub struct FakeBackend {
     /// Where it listens.
     pub address: SocketAddr,
+    scheme: &'static str,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -90,29 +91,24 @@ impl FakeBackend {
 
     /// Starts a backend at an address of choice.
     pub async fn start_at(address: SocketAddr, tools: Value) -> Self {
+        Self::serve(address, None, tools).await
+    }
+
+    /// Starts a backend that speaks HTTP/2 over TLS, and nothing else.
+    pub async fn start_http2(certificates: &Certificates, tools: Value) -> Self {
+        let tls = certificates.acceptor(&[b"h2"]);
+        Self::serve(free_address(), Some(tls), tools).await
+    }
+
+    async fn serve(address: SocketAddr, tls: Option<TlsAcceptor>, tools: Value) -> Self {
         let listener = TcpListener::bind(address).await.expect("a socket");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
         let backend = Self {
             address,
+            scheme: if tls.is_some() { "https" } else { "http" },
             shared: Arc::clone(&shared),
-            task: tokio::spawn(accept(listener, None, shared)),
-        };
-        backend.plan("list_tools", Plan::Json(200, json!({ "tools": tools })));
-        backend
-    }
-
-    /// Starts a backend that speaks HTTP/2 over TLS, and nothing else. Its URL begins with `https`, whatever
-    /// [`url`](Self::url) says.
-    pub async fn start_http2(certificates: &Certificates, tools: Value) -> Self {
-        let address = free_address();
-        let listener = TcpListener::bind(address).await.expect("a socket");
-        let shared = Arc::new(Shared::default());
-        let tls = certificates.acceptor(&[b"h2"]);
-        let backend = Self {
-            address,
-            shared: Arc::clone(&shared),
-            task: tokio::spawn(accept(listener, Some(tls), shared)),
+            task: tokio::spawn(accept(listener, tls, shared)),
         };
         backend.plan("list_tools", Plan::Json(200, json!({ "tools": tools })));
         backend
@@ -197,7 +193,7 @@ impl FakeBackend {
 
     /// Its base URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Stops it; its connections break.
