@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::balancer::free_address;
+use crate::address::free_address;
 use crate::certificates::Certificates;
 
 /// What the backend does when a method is called.

@@ -4,7 +4,7 @@
 //! one gateway did.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -136,20 +136,4 @@ pub fn program() -> Option<PathBuf> {
         eprintln!("skipped: HAProxy is not installed");
     }
     found
-}
-
-/// An address of this machine that is free, and that no connection gets by chance: its port is not of the
-/// range from which those are taken, so that it is still free when a server comes back to it.
-pub fn free_address() -> SocketAddr {
-    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
-    let begin = (std::process::id() % 100) as u16 * 120;
-    for _ in 0..12_000 {
-        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let port = 20_000 + begin.wrapping_add(step) % 12_000;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no port is free");
 }

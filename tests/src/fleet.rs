@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::balancer::{Balancer, free_address};
+use crate::address::free_address;
+use crate::balancer::Balancer;
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::namespace::Network;
 use crate::postgres::Postgres;

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on says what it expected"
 )]
 
+pub mod address;
 pub mod backend;
 pub mod balancer;
 pub mod between;
@@ -27,8 +28,9 @@ pub mod redis;
 pub mod relay;
 pub mod stream;
 
+pub use address::free_address;
 pub use backend::{FakeBackend, Plan};
-pub use balancer::{Balancer, free_address};
+pub use balancer::Balancer;
 pub use browser::{Browser, Page};
 pub use client::{Client, Reply};
 pub use collector::{FakeCollector, Span};

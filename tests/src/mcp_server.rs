@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::balancer::free_address;
+use crate::address::free_address;
 
 /// Which era a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

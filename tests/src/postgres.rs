@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::balancer::free_address;
+use crate::address::free_address;
 use crate::certificates::Certificates;
 
 /// Longest that the server may take to start.
