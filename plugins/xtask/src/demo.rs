@@ -27,10 +27,15 @@ use services::Service;
 /// the scopes of the demo's backend; so it may be as simple as the commands we print.
 const DEV_TOKEN: &str = "demo";
 
+/// The first of the ports that are tried for `--port 0`.
+const ANY_PORT: u16 = 20_000;
+/// How many they are.
+const ANY_PORTS: u16 = 12_000;
+
 /// `cargo xtask demo`, with `--oauth` or without.
 pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
     // Before the long build, not after it.
-    let address = free_address(port)?;
+    let wanted = (port != 0).then(|| free_address(port)).transpose()?;
     let installed = oauth.then(oauth::install).transpose()?;
     let held = Folder::take(&workspace::target_dir())?;
     let folder = held.path();
@@ -49,6 +54,7 @@ pub fn task(port: u16, release: bool, oauth: bool) -> Result<()> {
         return Err(Error::new("cargo built something else than was asked for"));
     };
 
+    let address = wanted.map_or_else(any_address, Ok)?;
     let technical = random_token();
     let mut auth = installed
         .map(|installed| AuthServer::start(&installed, &calls::url(address), folder))
@@ -97,13 +103,11 @@ fn free_address(port: u16) -> Result<SocketAddr> {
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // Some systems let two programs listen, one on every address and one on loopback.
-    if port != 0 && TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok() {
+    if TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok() {
         return Err(taken());
     }
     match TcpListener::bind(address) {
-        Ok(listener) => listener
-            .local_addr()
-            .map_err(Error::trying("find a free port")),
+        Ok(_) => Ok(address),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(taken()),
         Err(error) => Err(
             Error::new(format!("cannot listen on {address}: {error}")).hint(format!(
@@ -112,6 +116,16 @@ fn free_address(port: u16) -> Result<SocketAddr> {
             )),
         ),
     }
+}
+
+/// One that nobody listens on (`--port 0`), and that no connection gets by chance until the gateway is
+/// there: its port is below those that systems give to connections.
+fn any_address() -> Result<SocketAddr> {
+    let begin = (RandomState::new().build_hasher().finish() % u64::from(ANY_PORTS)) as u16;
+    (0..ANY_PORTS)
+        .map(|step| ANY_PORT + (begin + step) % ANY_PORTS)
+        .find_map(|port| free_address(port).ok())
+        .ok_or_else(|| Error::new("none of 12,000 ports is free").hint("name one: `--port 4213`"))
 }
 
 fn other_port(port: u16) -> u16 {
@@ -241,6 +255,15 @@ mod tests {
         );
         drop(listener);
         assert_eq!(free_address(port).unwrap().port(), port);
+    }
+
+    #[test]
+    fn any_port_is_one_that_connections_do_not_get_by_chance() {
+        let ports: Vec<u16> = (0..20).map(|_| any_address().unwrap().port()).collect();
+        let given = ANY_PORT..ANY_PORT + ANY_PORTS;
+        assert!(ports.iter().all(|port| given.contains(port)), "{ports:?}");
+        // Two demos that start together do not try the same first.
+        assert!(ports.iter().any(|port| *port != ports[0]), "{ports:?}");
     }
 
     #[test]
