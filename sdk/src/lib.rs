@@ -24,6 +24,10 @@
 
 #![forbid(unsafe_code)] // What wit-bindgen's macro writes is its own affair.
 
+// That it is linked is all there is to it.
+#[cfg(feature = "arena")]
+use cortex_plugin_arena as _;
+
 /// The three worlds' shared bindings. Public for the export macros only.
 #[doc(hidden)]
 #[allow(
