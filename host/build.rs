@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// What the SDK consists of, as paths in this repository.
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 7] = [
     "sdk/src",
     "sdk/build.rs",
+    "sdk/arena/src",
+    "sdk/arena/Cargo.toml",
     "wit/v0.2",
     "examples/hello-backend/src/lib.rs",
     "docs/plugin-authors.md",
@@ -69,10 +71,14 @@ fn manifests(root: &Path) -> Result<[(&'static str, String); 2], Box<dyn Error>>
     let needed = section(&of_all, "workspace.dependencies");
     let needed = needed.lines().filter(|line| {
         let name = line.split([' ', '.', '=']).next().unwrap_or_default();
-        own.contains(&format!("\n{name}.workspace"))
+        let inherited = [
+            format!("\n{name}.workspace"),
+            format!("\n{name} = {{ workspace"),
+        ];
+        inherited.iter().any(|line| own.contains(line))
     });
     let mut workspace = format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [\"sdk\"]\n\n[workspace.package]\n{package}\n[workspace.dependencies]\n"
+        "[workspace]\nresolver = \"3\"\nmembers = [\"sdk\", \"sdk/arena\"]\n\n[workspace.package]\n{package}\n[workspace.dependencies]\n"
     );
     for line in needed {
         workspace.push_str(line);

@@ -122,3 +122,36 @@ fn what_only_one_module_may_name_is_named_only_there() {
         assert!(named > 0, "nobody names `{word}` any more: mend this test");
     }
 }
+
+#[test]
+fn unsafe_code_is_in_the_allocator_alone() {
+    for folder in ["host", "sdk", "plugins", "examples", "tests"] {
+        for file in rust_files(folder) {
+            let writes = read(&file).lines().any(|line| {
+                let code = line.split("//").next().unwrap_or_default();
+                ["unsafe {", "unsafe fn", "unsafe impl"]
+                    .iter()
+                    .any(|word| code.contains(word))
+            });
+            let allocates = file.starts_with("sdk/arena/") || file == "tests/it/tidy.rs";
+            assert!(!writes || allocates, "`{file}` has unsafe code");
+        }
+    }
+    // Nobody is free of the workspace's lints, which forbid it, by having none.
+    let free = ["sdk/arena/Cargo.toml", "tests/fuzz/Cargo.toml"];
+    let workspace = read("Cargo.toml");
+    let members = workspace.split("members = [").nth(1).expect("members");
+    let members = members.split(']').next().expect("their end").split('"');
+    let members: Vec<&str> = members
+        .filter(|name| name.starts_with(char::is_alphabetic))
+        .collect();
+    assert!(members.len() > 20, "{members:?}");
+    for member in members {
+        let manifest = format!("{member}/Cargo.toml");
+        let inherits = read(&manifest).contains("[lints]\nworkspace = true");
+        assert!(
+            inherits || free.contains(&manifest.as_str()),
+            "`{manifest}` has lints of its own, or none"
+        );
+    }
+}
