@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::serve::LISTENING;
 
@@ -26,6 +27,8 @@ pub(crate) struct Process {
     pid: u32,
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
+    /// Ends when its standard error does.
+    reading: JoinHandle<()>,
     lines: Arc<AtomicU64>,
 }
 
@@ -42,15 +45,31 @@ impl Process {
     pub(crate) async fn start_part(name: &str, arguments: &[&str]) -> Result<(Self, SocketAddr)> {
         let mut command = Command::new(std::env::current_exe().context("where is this binary?")?);
         command.args(arguments);
+        Self::start_listening(name, command, LONGEST_START).await
+    }
+
+    /// Starts `command`, and waits until it prints where it listens.
+    pub(crate) async fn start_listening(
+        name: &str,
+        command: Command,
+        longest: Duration,
+    ) -> Result<(Self, SocketAddr)> {
         let (mut process, output) = Self::spawn(name.to_owned(), command)?;
         let mut output = BufReader::new(output);
         let mut line = String::new();
-        let read = tokio::time::timeout(LONGEST_START, output.read_line(&mut line)).await;
-        read.with_context(|| format!("{name}: silent for {LONGEST_START:?}"))??;
+        let read = tokio::time::timeout(longest, output.read_line(&mut line)).await;
+        read.with_context(|| format!("{name}: silent for {longest:?}"))??;
         let address = line.trim_end().strip_prefix(LISTENING);
-        let address = address
-            .and_then(|address| address.parse().ok())
-            .with_context(|| format!("{name}: expected an address, got `{}`", line.trim_end()))?;
+        let Some(address) = address.and_then(|address| address.parse().ok()) else {
+            process.stop().await;
+            // What it said is a moment behind. Whoever it started may still hold its standard error open.
+            let _ = tokio::time::timeout(LONGEST_END, &mut process.reading).await;
+            let why = process.last_words().unwrap_or_default();
+            bail!(
+                "{name}: expected an address, got `{}`; {why}",
+                line.trim_end()
+            );
+        };
         process.discard(output);
         Ok((process, address))
     }
@@ -72,12 +91,13 @@ impl Process {
         let output = child.stdout.take().context("a process without output")?;
         let errors = child.stderr.take().context("a process without errors")?;
         let said = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(keep_tail(errors, Arc::clone(&said)));
+        let reading = tokio::spawn(keep_tail(errors, Arc::clone(&said)));
         let process = Self {
             name,
             pid,
             child,
             said,
+            reading,
             lines: Arc::default(),
         };
         Ok((process, output))
@@ -141,5 +161,33 @@ async fn count_lines(mut from: impl AsyncRead + Unpin, lines: Arc<AtomicU64>) {
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
         let ends = chunk[..read].iter().filter(|byte| **byte == b'\n').count();
         lines.fetch_add(ends as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn start(script: &str) -> Result<(Process, SocketAddr)> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Process::start_listening("one", command, LONGEST_START).await
+    }
+
+    #[tokio::test]
+    async fn a_program_says_where_it_listens_or_why_it_does_not() {
+        let (mut process, address) = start("echo listening on 127.0.0.1:7; sleep 60")
+            .await
+            .unwrap();
+        assert_eq!(address.port(), 7);
+        process.stop().await;
+        let error = start("echo nowhere; echo no port is free >&2")
+            .await
+            .err()
+            .unwrap();
+        let text = error.to_string();
+        for words in ["`nowhere`", "one said:", "no port is free"] {
+            assert!(text.contains(words), "{text}");
+        }
     }
 }

@@ -65,6 +65,10 @@ struct Options {
     /// Another build of it, measured in turn with the first: what a change is worth. May be given several times.
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
+    /// Another MCP gateway to measure with the set `native`: a program that gets the URL of an MCP server called `old`
+    /// and prints `listening on ADDRESS`. May be given several times.
+    #[arg(long, value_name = "PROGRAM")]
+    beside: Vec<PathBuf>,
     /// Directory with the components.
     #[arg(long, value_name = "DIR")]
     plugins: PathBuf,

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::process::Command;
 
 use crate::Options;
 use crate::callers;
 use crate::child::Process;
 use crate::client::{self, Call, Connection};
+use crate::exchange::Exchange;
 use crate::gateway::{self, Behind, Instances, Setup};
 use crate::process;
 use crate::report::Role;
 use crate::scratch::Scratch;
 use crate::sets::{Group, Other};
 
+/// How long another gateway may take to listen: it may have to be installed.
+const LONGEST_INSTALLATION: Duration = Duration::from_secs(300);
 /// Between two looks at what processes write before they are ended.
 const LOOK: Duration = Duration::from_millis(200);
 /// How many looks there are at most.
@@ -165,7 +169,27 @@ impl Stage {
             )?);
         }
         middles.extend(gateways);
+        if let Some((_, server)) = behind.natives.last() {
+            for program in &options.beside {
+                middles.push(self.beside(program, *server).await?);
+            }
+        }
         Ok(middles)
+    }
+
+    /// Another gateway in front of the legacy MCP server.
+    async fn beside(&mut self, program: &Path, server: SocketAddr) -> Result<Middle> {
+        let name = program.file_stem().unwrap_or(program.as_os_str());
+        let name = name.to_string_lossy();
+        let mut command = Command::new(program);
+        command.arg(format!("http://{server}/mcp"));
+        let (process, address) =
+            Process::start_listening(&name, command, LONGEST_INSTALLATION).await?;
+        let pid = process.pid();
+        self.processes.push(process);
+        let call = Call::new(Exchange::Native("old"));
+        let name = format!("legacy MCP server, {name}");
+        middle(&name, Role::Other, call, (pid, address), u64::MAX)
     }
 
     /// A directory with the default plugins and these adapters.
