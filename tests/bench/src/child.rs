@@ -61,9 +61,9 @@ impl Process {
         read.with_context(|| format!("{name}: silent for {longest:?}"))??;
         let address = line.trim_end().strip_prefix(LISTENING);
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
-            process.stop().await;
-            // What it said is a moment behind. Whoever it started may still hold its standard error open.
+            // It may be about to say why, and end.
             let _ = tokio::time::timeout(LONGEST_END, &mut process.reading).await;
+            process.stop().await;
             let why = process.last_words().unwrap_or_default();
             bail!(
                 "{name}: expected an address, got `{}`; {why}",
