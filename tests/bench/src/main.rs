@@ -67,7 +67,7 @@ struct Options {
     against: Vec<PathBuf>,
     /// Another MCP gateway to measure with the set `native`: a program that gets the URL of an MCP server called `old`
     /// and prints `listening on ADDRESS`. May be given several times.
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["languages", "neighbours", "swaps"])]
     beside: Vec<PathBuf>,
     /// Directory with the components.
     #[arg(long, value_name = "DIR")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::load::Load;
 use crate::report::{self, Findings, Role, Row, Sample};
@@ -60,12 +60,7 @@ async fn measure(stage: &mut Stage, findings: &mut Findings, options: &Options) 
     if options.languages {
         return groups(stage, findings, options, [languages::group(options)?]).await;
     }
-    let sets = match (&options.only, options.full) {
-        (Some(only), _) => only.clone(),
-        (None, true) => <Set as clap::ValueEnum>::value_variants().to_vec(),
-        (None, false) => USUAL.to_vec(),
-    };
-    for set in sets {
+    for set in chosen(options)? {
         eprintln!("measuring: {set:?}");
         let mut all = set.groups(options.full);
         while !all.is_empty() {
@@ -83,6 +78,19 @@ async fn measure(stage: &mut Stage, findings: &mut Findings, options: &Options) 
         stage.clear().await;
     }
     Ok(())
+}
+
+/// What to measure.
+fn chosen(options: &Options) -> Result<Vec<Set>> {
+    let sets = match (&options.only, options.full) {
+        (Some(only), _) => only.clone(),
+        (None, true) => <Set as clap::ValueEnum>::value_variants().to_vec(),
+        (None, false) => USUAL.to_vec(),
+    };
+    if !options.beside.is_empty() && !sets.contains(&Set::Native) {
+        bail!("another gateway is measured with the set `native`: add `--only native`");
+    }
+    Ok(sets)
 }
 
 /// A group that is set up, and where its rows begin.
@@ -238,4 +246,32 @@ async fn stop_signal() -> Result<()> {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn options(more: &[&str]) -> Options {
+        let usual = ["cortex-bench", "--gateway", "g", "--plugins", "p"];
+        crate::Cli::parse_from(usual.iter().chain(more))
+            .measure
+            .unwrap()
+    }
+
+    #[test]
+    fn another_gateway_is_not_left_out_without_a_word() {
+        assert_eq!(chosen(&options(&[])).unwrap(), USUAL);
+        let only = ["--only", "calls,native", "--beside", "other"];
+        assert_eq!(chosen(&options(&only)).unwrap(), [Set::Calls, Set::Native]);
+        for left_out in [
+            &["--beside", "other"][..],
+            &["--beside", "other", "--only", "calls"],
+        ] {
+            let error = chosen(&options(left_out)).unwrap_err().to_string();
+            assert!(error.contains("--only native"), "{error}");
+        }
+    }
 }

@@ -45,6 +45,15 @@ pub(crate) const USUAL: [Set; 7] = [
     Set::Swap,
 ];
 
+/// The legacy MCP server, as gateways call it.
+pub(crate) const OLD: &str = "old";
+/// How scenarios begin whose gateway is another one (`--beside`).
+pub(crate) const BESIDE: &str = "legacy MCP server, other gateway: ";
+/// The row that other gateways are compared with: this gateway as it is unless told otherwise.
+pub(crate) const OLD_KEPT: &str = "legacy MCP server, instance per subject";
+/// A catalog for which there is a promise to who has never been seen.
+pub(crate) const LARGE_CATALOG: usize = 1_266;
+
 /// A backend besides the one that is measured, and its adapter: a component of that name.
 pub(crate) type Other = (&'static str, String);
 
@@ -166,14 +175,19 @@ impl Set {
                 } else {
                     &[1_000]
                 };
-                let lists = |tools: &usize| Group {
-                    tools: *tools,
+                let lists = |tools: usize, full| Group {
+                    tools,
                     raw: Some(Exchange::RawList),
                     echo: true,
-                    scenarios: lists(*tools, full),
+                    scenarios: lists(tools, full),
                     ..group("lists")
                 };
-                sizes.iter().map(lists).collect()
+                let alone = Group {
+                    connections: vec![1],
+                    ..lists(LARGE_CATALOG, false)
+                };
+                let sizes = sizes.iter().map(|tools| lists(*tools, full));
+                sizes.chain([alone]).collect()
             }
             Self::Eras => {
                 let of = |name: &str, exchange| Group {
@@ -200,12 +214,9 @@ impl Set {
                     ),
                     Scenario::fresh(
                         "legacy MCP server, instance per call",
-                        Exchange::Native("old"),
+                        Exchange::Native(OLD),
                     ),
-                    Scenario::kept(
-                        "legacy MCP server, instance per subject",
-                        Exchange::Native("old"),
-                    ),
+                    Scenario::kept(OLD_KEPT, Exchange::Native(OLD)),
                 ],
                 ..group("native")
             }],
@@ -308,6 +319,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Set::Lists.groups(true).len(), 4);
+        assert_eq!(Set::Lists.groups(true).len(), 5);
     }
 }

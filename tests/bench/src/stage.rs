@@ -17,7 +17,7 @@ use crate::gateway::{self, Behind, Instances, Setup};
 use crate::process;
 use crate::report::Role;
 use crate::scratch::Scratch;
-use crate::sets::{Group, Other};
+use crate::sets::{BESIDE, Group, OLD, Other};
 
 /// How long another gateway may take to listen: it may have to be installed.
 const LONGEST_INSTALLATION: Duration = Duration::from_secs(300);
@@ -99,7 +99,7 @@ impl Stage {
             behind.many = Some((self.backend(2).await?, group.backends));
         }
         if group.native {
-            for (name, era) in [("native", "modern"), ("old", "legacy")] {
+            for (name, era) in [("native", "modern"), (OLD, "legacy")] {
                 let (_, address) = self.part(name, &["native", "--era", era]).await?;
                 behind.natives.push((name, address));
             }
@@ -169,7 +169,7 @@ impl Stage {
             )?);
         }
         middles.extend(gateways);
-        if let Some((_, server)) = behind.natives.last() {
+        if let Some((_, server)) = behind.natives.iter().find(|(name, _)| *name == OLD) {
             for program in &options.beside {
                 middles.push(self.beside(program, *server).await?);
             }
@@ -187,8 +187,8 @@ impl Stage {
             Process::start_listening(&name, command, LONGEST_INSTALLATION).await?;
         let pid = process.pid();
         self.processes.push(process);
-        let call = Call::new(Exchange::Native("old"));
-        let name = format!("legacy MCP server, {name}");
+        let call = Call::new(Exchange::Native(OLD));
+        let name = format!("{BESIDE}{name}");
         middle(&name, Role::Other, call, (pid, address), u64::MAX)
     }
 

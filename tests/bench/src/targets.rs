@@ -1,6 +1,7 @@
 //! What we want, beside what was measured. It says so, and nothing fails by it: another machine has other numbers.
 
 use crate::report::{Findings, Role, Row, cpu};
+use crate::sets::{BESIDE, LARGE_CATALOG, OLD_KEPT};
 use crate::table::{shown, table};
 
 /// How far costs may lie apart that are to be the same: what one measurement is uncertain by.
@@ -80,6 +81,8 @@ fn all(findings: &Findings) -> Vec<Target> {
     }
     for (connections, paced, latency, name, bound) in [
         (1, false, 0, "p50", 0.3),
+        (32, false, 0, "p50", 1.0),
+        (32, true, 0, "p50", 1.0),
         (32, false, 2, "p99", 2.0),
         (32, true, 2, "p99", 2.0),
     ] {
@@ -109,6 +112,16 @@ fn all(findings: &Findings) -> Vec<Target> {
             list.and_then(|row| row.rate_by_echo(rows)),
         )
     });
+    let unseen = rows.iter().find(|row| {
+        (row.set, row.tools, row.connections) == ("lists", LARGE_CATALOG, 1)
+            && row.scenario == "tools/list, cold"
+    });
+    targets.push(at_most(
+        "tools/list of 1,266 tools for a caller never seen, 1 connection: p50".to_owned(),
+        5.0,
+        "ms",
+        unseen.map(|row| row.median(|sample| sample.latency_us[0]) / 1e3),
+    ));
     targets.push(at_most(
         "memory when ready, five plugins".to_owned(),
         48.0,
@@ -136,7 +149,26 @@ fn all(findings: &Findings) -> Vec<Target> {
         "×",
         grown(rows, "backends", |row| row.backends),
     ));
+    targets.extend(rows.iter().filter_map(|row| ahead(row, rows)));
     targets
+}
+
+/// That a call through this gateway takes less than one through another.
+fn ahead(other: &Row, rows: &[Row]) -> Option<Target> {
+    let name = other.scenario.strip_prefix(BESIDE)?;
+    let ours = rows.iter().find(|row| {
+        (row.group, row.connections) == (other.group, other.connections) && row.scenario == OLD_KEPT
+    });
+    Some(Target {
+        what: format!(
+            "call of a legacy MCP server, {}: CPU of {name}'s",
+            so_many(other.connections, false)
+        ),
+        most: true,
+        bound: 1.0,
+        unit: "×",
+        measured: ours.and_then(|ours| ours.times(other, cpu)),
+    })
 }
 
 fn so_many(connections: u16, paced: bool) -> String {
@@ -197,8 +229,23 @@ mod tests {
         (few.set, few.tools) = ("catalog", 6);
         let mut many = row(2, Role::Gateway, 32, &[150.0]);
         (many.set, many.tools) = ("catalog", 10_000);
+        let mut ours = row(3, Role::Gateway, 1, &[20.0]);
+        ours.scenario = OLD_KEPT.to_owned();
+        let mut other = row(3, Role::Other, 1, &[80.0]);
+        other.scenario = format!("{BESIDE}slow");
+        let mut unseen = row(5, Role::Gateway, 1, &[20.0]);
+        (unseen.set, unseen.tools) = ("lists", LARGE_CATALOG);
+        unseen.scenario = "tools/list, cold".to_owned();
         let mut findings = Findings {
-            rows: vec![row(0, Role::Proxy, 32, &[30.0]), call, few, many],
+            rows: vec![
+                row(0, Role::Proxy, 32, &[30.0]),
+                call,
+                few,
+                many,
+                ours,
+                other,
+                unseen,
+            ],
             ..Findings::default()
         };
         findings.figure(Figure::new(figure::WARM_START, "ms", 99.0));
@@ -229,6 +276,8 @@ mod tests {
         ] {
             check(not_measured, "|        - | not measured |");
         }
+        check("CPU of slow's", "|    0.250 |          yes |");
+        check("1,266 tools", "|    0.080 |          yes |");
         check(figure::WARM_START, "|     99.0 |          yes |");
         check("with 10,000 tools", "|     1.50 |           no |");
         check("with 500 backends", "|        - | not measured |");
