@@ -99,23 +99,17 @@ fn all(findings: &Findings) -> Vec<Target> {
             ));
         }
     }
-    let list = rows.iter().find(|row| {
-        (row.set, row.tools, row.connections) == ("lists", 1_000, 32)
-            && row.scenario == "tools/list, warm"
-    });
+    let seen = list(rows, "warm", 1_000, 32);
     targets.push(Target {
         most: false,
         ..at_most(
             "warm tools/list of 1,000 tools, 32 connections: rate of the echo's".to_owned(),
             0.4,
             "×",
-            list.and_then(|row| row.rate_by_echo(rows)),
+            seen.and_then(|row| row.rate_by_echo(rows)),
         )
     });
-    let unseen = rows.iter().find(|row| {
-        (row.set, row.tools, row.connections) == ("lists", LARGE_CATALOG, 1)
-            && row.scenario == "tools/list, cold"
-    });
+    let unseen = list(rows, "cold", LARGE_CATALOG, 1);
     targets.push(at_most(
         "tools/list of 1,266 tools for a caller never seen, 1 connection: p50".to_owned(),
         5.0,
@@ -183,6 +177,14 @@ fn call<'a>(rows: &'a [Row], kind: &str, connections: u16, paced: bool) -> Optio
     let name = format!("tools/call, instance per {kind}");
     rows.iter().find(|row| {
         (row.set, row.connections, row.paced) == ("calls", connections, paced)
+            && row.scenario == name
+    })
+}
+
+fn list<'a>(rows: &'a [Row], kind: &str, tools: usize, connections: u16) -> Option<&'a Row> {
+    let name = format!("tools/list, {kind}");
+    rows.iter().find(|row| {
+        (row.set, row.tools, row.connections) == ("lists", tools, connections)
             && row.scenario == name
     })
 }
