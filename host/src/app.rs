@@ -22,7 +22,7 @@ use crate::operator;
 use crate::outbound::Client;
 use crate::pipeline::{
     self, Elsewhere, Ended, Gateway, Hosts, InFlight, Levels, Limits, Lists, MAX_REQUESTS,
-    Measures, Origins, Parked, Permits, Route, Shares, Views, Waiting, Watches,
+    Measures, Origins, Parked, Permits, Recent, Route, Shares, Views, Waiting, Watches,
 };
 use crate::plugin::{Backend, Directory, Runtime};
 use crate::seal::{Sealer, key_file};
@@ -139,6 +139,7 @@ pub async fn serve(
         levels: Levels::default(),
         watches: Watches::default(),
         ended: Ended::default(),
+        recent: Recent::default(),
         in_flight: InFlight::default(),
         streams: Arc::new(Hub::new(config.streams)),
         views: Views::default(),

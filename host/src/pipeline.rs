@@ -93,7 +93,7 @@ pub use rate::Limits;
 pub use refusal::Refusal;
 pub use request_body::{RequestBody, Unread};
 pub use rounds::Waiting;
-pub use session::{Ended, Levels};
+pub use session::{Ended, Levels, Recent};
 pub use share::{Place, Shares};
 pub use view::{Views, announce};
 pub use visitor::visitor;
@@ -160,6 +160,8 @@ pub struct Gateway {
     pub sealer: Arc<Sealer>,
     /// Legacy sessions that are over before their time.
     pub ended: Ended,
+    /// Those that were opened lately.
+    pub recent: Recent,
     /// Requests that can be called off.
     pub in_flight: InFlight,
     /// Who listens.

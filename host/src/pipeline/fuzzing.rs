@@ -15,8 +15,8 @@ pub fn era(headers: &HeaderMap, message: &Request) -> Result<ProtocolVersion, Re
     let header = match version::single(headers, version::HEADER)? {
         None => None,
         Some(text) => {
-            let served = ProtocolVersion::parse(&text);
-            Some(served.ok_or(Refusal::UnsupportedVersion(text))?)
+            let served = ProtocolVersion::parse(text);
+            Some(served.ok_or(Refusal::UnsupportedVersion(text.to_owned()))?)
         }
     };
     let params = Params::parse(message.params.as_deref()).map_err(Refusal::InvalidParams)?;

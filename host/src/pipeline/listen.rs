@@ -85,7 +85,7 @@ pub(super) async fn get(
     let (reader, first) = match session {
         Some(session) => {
             let last = version::single(headers, "last-event-id").ok().flatten();
-            let last = last.as_deref().and_then(EventId::parse);
+            let last = last.and_then(EventId::parse);
             let last = match last {
                 None if elsewhere::comes_from_elsewhere(gw, session.id).await => {
                     Some(EventId::unknown())

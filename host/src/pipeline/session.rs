@@ -10,6 +10,10 @@
 
 mod ended;
 mod levels;
+mod recent;
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderMap;
 use http::request::Parts;
@@ -30,6 +34,7 @@ pub use ended::Ended;
 pub(super) use ended::{ended_elsewhere, learn, reconcile};
 pub use levels::Levels;
 pub(super) use levels::{level_of, set_level, tell_levels};
+pub use recent::Recent;
 
 /// Name of the header.
 pub(super) const HEADER: &str = "mcp-session-id";
@@ -59,7 +64,7 @@ pub(super) struct ClientInfo {
 /// A request whose session, or freedom from one, is settled.
 pub(super) struct InSession {
     request: Parsed,
-    session: Option<Session>,
+    session: Option<Arc<Session>>,
 }
 
 impl InSession {
@@ -123,13 +128,13 @@ pub(super) fn open(
     headers: &HeaderMap,
     caller: &Caller,
     record: &mut Record,
-) -> Result<Option<Session>, Refusal> {
+) -> Result<Option<Arc<Session>>, Refusal> {
     if !headers.contains_key(HEADER) {
         return Ok(None);
     }
     // 404 makes a client begin a new session, which is what it needs whatever is wrong here.
     let text = single(headers, HEADER).ok().flatten();
-    let session = text.and_then(|text| unseal(gw, caller.principal(), &text));
+    let session = text.and_then(|text| opened(gw, caller.principal(), text));
     let session = session.filter(|session| !gw.ended.contains(session.id));
     let session = session.ok_or(Refusal::UnknownSession)?;
     record.session(session.id);
@@ -169,7 +174,7 @@ pub(super) async fn end(
     head: &Parts,
     caller: &Caller,
     record: &mut Record,
-) -> Result<Session, Refusal> {
+) -> Result<Arc<Session>, Refusal> {
     let session = open(gw, &head.headers, caller, record)?.ok_or(Refusal::SessionRequired)?;
     ended::end(gw, session.id).await;
     debug!(session.id = %session.id, "a session was ended by its client");
@@ -188,6 +193,17 @@ fn seal(gw: &Gateway, principal: &Principal, session: Session) -> Result<String,
     gw.sealer
         .seal(Purpose::Session, &binding(principal), &payload)
         .map_err(|e| internal(e.to_string()))
+}
+
+/// The session of a text that this caller was given.
+fn opened(gw: &Gateway, principal: &Principal, text: &str) -> Option<Arc<Session>> {
+    let now = Instant::now();
+    let known = gw.recent.find(principal, text, now);
+    known.or_else(|| {
+        let session = Arc::new(unseal(gw, principal, text)?);
+        gw.recent.keep(principal, text, &session, now);
+        Some(session)
+    })
 }
 
 fn unseal(gw: &Gateway, principal: &Principal, text: &str) -> Option<Session> {

@@ -46,7 +46,7 @@ impl Shape {
                 Some(names)
             }
         };
-        let search = match single(headers, MODE)?.as_deref() {
+        let search = match single(headers, MODE)? {
             None | Some("" | "full") => false,
             Some("search") => true,
             Some(_) => {
@@ -55,7 +55,7 @@ impl Shape {
                 );
             }
         };
-        let budget = match single(headers, BUDGET)?.as_deref() {
+        let budget = match single(headers, BUDGET)? {
             None | Some("") => default,
             Some(text) => match text.parse::<u32>() {
                 Ok(tokens) if tokens >= MIN_BUDGET => Some(tokens),

@@ -36,12 +36,15 @@ pub(super) async fn check(
             arrival,
             header: None,
         }),
-        Ok(Some(text)) => match ProtocolVersion::parse(&text) {
+        Ok(Some(text)) => match ProtocolVersion::parse(text) {
             Some(version) => Ok(Versioned {
                 arrival,
                 header: Some(version),
             }),
-            None => Err(refuse(config, arrival, text, record).await),
+            None => {
+                let text = text.to_owned();
+                Err(refuse(config, arrival, text, record).await)
+            }
         },
     }
 }
@@ -92,19 +95,19 @@ async fn in_body(config: &Config, arrival: Arrival, record: &mut Record) -> Opti
 }
 
 /// The value of a header that may be there once, trimmed. Given twice with one value is once.
-pub(super) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
-    let mut found: Option<String> = None;
+pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+    let mut found: Option<&str> = None;
     for value in headers.get_all(name) {
         let text = value
             .to_str()
             .map_err(|_| Refusal::HeaderMismatch(format!("the header {name} is not ASCII")))?;
         let text = text.trim_matches([' ', '\t']);
-        if found.as_deref().is_some_and(|before| before != text) {
+        if found.is_some_and(|before| before != text) {
             return Err(Refusal::HeaderMismatch(format!(
                 "the header {name} is there twice, with different values"
             )));
         }
-        found = Some(text.to_owned());
+        found = Some(text);
     }
     Ok(found)
 }
