@@ -12,7 +12,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use bytes::Bytes;
 use cortex_gateway::audit;
 use cortex_gateway::config::{Config, ExporterOutput};
 use cortex_gateway::mcp::{json, jsonrpc};
@@ -30,6 +32,7 @@ use cortex_gateway::types::{Issuer, Key256, Principal, RequestId, Secret, Subjec
 use cortex_gateway::vault::Owner;
 use cortex_test_issuer::{Alg, FakeIssuer, Key};
 use divan::Bencher;
+use http::Request;
 use hyper::body::Body as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,6 +40,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const SCOPES: &str = "mcp:bench:read mcp:bench:write";
 const PADDING: &str = "quarterly report of the northern region, drafts included, newest first, \
                        no more than twenty, with the names of their authors and reviewers";
+
+/// Never reached.
+const LONGEST_EXCHANGE: Duration = Duration::from_secs(10);
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime"));
@@ -51,6 +57,7 @@ struct Stand {
     issuer: FakeIssuer,
     key: Key,
     oauth: ResourceServer,
+    client: Client,
     plugins: Arc<Directory>,
     backend: Backend,
     principal: Principal,
@@ -98,7 +105,7 @@ async fn stand(instances: &str) -> Stand {
     let plugins = Directory::open(&runtime, &config.plugins.dir)
         .await
         .expect("plugins");
-    let oauth = ResourceServer::new(config.oauth.as_ref().expect("an issuer"), client);
+    let oauth = ResourceServer::new(config.oauth.as_ref().expect("an issuer"), client.clone());
     // Nobody exports: the writer alone is measured.
     let none = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let nobody = Directory::open(&runtime, none.path())
@@ -124,6 +131,7 @@ async fn stand(instances: &str) -> Stand {
         issuer,
         key,
         oauth,
+        client,
         plugins,
         queue,
         _delivery: delivery,
@@ -284,6 +292,28 @@ mod adapter {
                 .block_on(calling)
                 .expect("no fault")
                 .expect("a result")
+        });
+    }
+}
+
+/// What such a call has to wait for: a request to the same backend, and its answer.
+mod exchange {
+    use super::*;
+
+    #[divan::bench]
+    fn over_loopback(bencher: Bencher<'_, '_>) {
+        let stand = stand_of(true);
+        let body = format!(r#"{{"method":"echo","params":{{"text":"{PADDING}"}}}}"#);
+        let request = || {
+            let request = Request::post(stand.config.backends[0].url.as_str());
+            let request = request
+                .header("content-type", "application/json")
+                .header("authorization", "Bearer of-the-bench");
+            request.body(Bytes::from(body.clone())).expect("a request")
+        };
+        bencher.with_inputs(request).bench_values(|request| {
+            let sending = stand.client.send(request, LONGEST_EXCHANGE, 1 << 20);
+            RUNTIME.block_on(sending).expect("an answer")
         });
     }
 }

@@ -127,21 +127,6 @@ pub(super) fn check(shares: &Arc<Shares>, request: InPool) -> Result<(InShare, P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ScopeSet;
-
-    fn principal(issuer: &str, subject: &str) -> Principal {
-        Principal {
-            subject: Subject::new(subject),
-            issuer: Issuer::new(issuer),
-            client_id: None,
-            email: None,
-            name: None,
-            role: None,
-            pool: None,
-            scopes: ScopeSet::default(),
-            dev_bypass: false,
-        }
-    }
 
     #[test]
     fn one_caller_leaves_room_for_others_and_nothing_is_left_behind() {
@@ -150,12 +135,12 @@ mod tests {
             let mut place = shares.take(principal)?;
             place.serve().ok().map(|()| place)
         };
-        let ann = principal("i", "ann");
+        let ann = Principal::known_by("i", "ann");
         let one = serve(&ann).expect("a place");
         let two = serve(&ann).expect("a place");
         assert!(serve(&ann).is_none());
         // Same name, another issuer: somebody else.
-        let other = serve(&principal("j", "ann")).expect("a place");
+        let other = serve(&Principal::known_by("j", "ann")).expect("a place");
         drop(one);
         let three = serve(&ann).expect("a place again");
         assert!(serve(&ann).is_none());
@@ -166,7 +151,7 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_is_read_when_all_places_are_taken() {
         let shares = Arc::new(Shares::new(1));
-        let ann = principal("i", "ann");
+        let ann = Principal::known_by("i", "ann");
         let mut asking = shares.take(&ann).expect("a place");
         asking.serve().expect("the only one");
         let mut read: Vec<_> = (0..READING).map_while(|_| shares.take(&ann)).collect();

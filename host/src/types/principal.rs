@@ -59,3 +59,21 @@ pub struct Principal {
     /// Whether this is the dev bypass and not a token.
     pub dev_bypass: bool,
 }
+
+#[cfg(test)]
+impl Principal {
+    /// Somebody of whom no more is known than who it is.
+    pub(crate) fn known_by(issuer: &str, subject: &str) -> Self {
+        Self {
+            subject: Subject::new(subject),
+            issuer: Issuer::new(issuer),
+            client_id: None,
+            email: None,
+            name: None,
+            role: None,
+            pool: None,
+            scopes: ScopeSet::default(),
+            dev_bypass: false,
+        }
+    }
+}

@@ -85,21 +85,7 @@ mod tests {
     use super::*;
     use crate::mcp::capabilities::ClientCapabilities;
     use crate::mcp::version::ProtocolVersion;
-    use crate::types::{ScopeSet, SessionId};
-
-    fn principal(issuer: &str, subject: &str) -> Principal {
-        Principal {
-            subject: Subject::new(subject),
-            issuer: Issuer::new(issuer),
-            client_id: None,
-            email: None,
-            name: None,
-            role: None,
-            pool: None,
-            scopes: ScopeSet::default(),
-            dev_bypass: false,
-        }
-    }
+    use crate::types::SessionId;
 
     fn session() -> Arc<Session> {
         Arc::new(Session {
@@ -113,14 +99,14 @@ mod tests {
     #[test]
     fn an_opened_session_is_found_by_its_owner_alone_and_for_a_while() {
         let (recent, now, session) = (Recent::default(), Instant::now(), session());
-        let alice = principal("https://issuer.test", "alice");
+        let alice = Principal::known_by("https://issuer.test", "alice");
         recent.keep(&alice, "the-text-of-alice", &session, now);
 
         let found = recent.find(&alice, "the-text-of-alice", now);
         assert_eq!(found.map(|found| found.id), Some(session.id));
         for other in [
-            principal("https://issuer.test", "bob"),
-            principal("https://other.test", "alice"),
+            Principal::known_by("https://issuer.test", "bob"),
+            Principal::known_by("https://other.test", "alice"),
         ] {
             assert!(recent.find(&other, "the-text-of-alice", now).is_none());
         }
@@ -136,7 +122,7 @@ mod tests {
     #[test]
     fn who_comes_to_a_place_takes_it_and_what_is_too_short_has_none() {
         let (recent, now) = (Recent::default(), Instant::now());
-        let alice = principal("https://issuer.test", "alice");
+        let alice = Principal::known_by("https://issuer.test", "alice");
         let (first, second) = (session(), session());
         recent.keep(&alice, "the-text-of-alice", &first, now);
         recent.keep(&alice, "another-text-of-alice", &second, now);
